@@ -1,0 +1,84 @@
+"""The collapse scan of the E-VAE (2021): beta by decades, gamma upward, then the threshold between brackets.
+
+Above a critical gamma the Hamiltonian loss wins over the others and the decoder makes one state whatever its code:
+the lowest that the model can express.  The scan is told of each stage whether its model had collapsed, and says
+which stage comes next and whose weights it starts from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable, Sequence
+from typing import NamedTuple
+
+COLLAPSED = 0.1  # of the data's k-space MSE; below it a model makes one state
+DIVERSE = 0.5  # of the data's k-space MSE; above it a model is fit for searching
+
+
+class Stage(NamedTuple):
+    """Loss weights of a stage, and the number of the stage that it continues (None: random weights)."""
+
+    beta: float
+    gamma: float
+    parent: int | None
+
+
+class Bracket(NamedTuple):
+    """gamma_c lies between the largest gamma that kept the model diverse and the smallest that collapsed it."""
+
+    lower: float
+    upper: float
+
+    @property
+    def critical(self) -> float:
+        """The geometric mean of both."""
+        return math.sqrt(self.lower * self.upper)
+
+
+def beta_ladder(beta: float, start: float) -> list[float]:
+    """From ``start`` to ``beta`` by factors of ten, the last one what is left.
+
+    The ladder matters: started at its final value, beta collapses the posterior at once.
+    """
+    ladder = []
+    while start < beta * (1 - 1e-9):
+        ladder.append(start)
+        start = float(f"{10 * start:.12g}")
+    return [*ladder, beta]
+
+
+def bracket(gammas: Sequence[float], collapsed: Sequence[bool]) -> Bracket | None:
+    """Around the gamma above which every model had collapsed; None if the scan does not hold it."""
+    stages = sorted(zip(gammas, collapsed, strict=True))
+    held = [i for i, (_, fallen) in enumerate(stages) if not fallen]
+    if not held or held[-1] + 1 == len(stages):
+        return None
+    return Bracket(stages[held[-1]][0], stages[held[-1] + 1][0])
+
+
+def scan(
+    beta: float, beta_start: float, gammas: Iterable[float], refine: int
+) -> Generator[Stage, bool, None]:
+    """Stages of a collapse scan; send back for each whether its model had collapsed.
+
+    Each stage continues the one before; each of ``refine`` halvings of the bracket (in ln gamma) continues the
+    last stage below it.
+    """
+    number = -1
+    for value in beta_ladder(beta, beta_start):
+        fallen = yield Stage(value, 0.0, number if number >= 0 else None)
+        number += 1
+    seen = {0.0: (number, fallen)}
+    for gamma in gammas:
+        if gamma == 0:
+            continue
+        fallen = yield Stage(beta, gamma, number)
+        number += 1
+        seen[gamma] = (number, fallen)
+    for _ in range(refine):
+        gap = bracket(list(seen), [fallen for _, fallen in seen.values()])
+        if gap is None or gap.lower == 0:
+            return
+        fallen = yield Stage(beta, float(f"{gap.critical:.4g}"), seen[gap.lower][0])
+        number += 1
+        seen[float(f"{gap.critical:.4g}")] = (number, fallen)

@@ -1,0 +1,63 @@
+"""Layers of the spin networks: circular convolutions and unit spins."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def circular_pad(x: Tensor, width: int) -> Tensor:
+    """Periodic images around ``(..., H, W)``, for ``width`` of any size.
+
+    Concatenation measures faster than ``F.pad(mode="circular")`` and, unlike it, may wrap more than once.
+    """
+    for axis in (-1, -2):
+        size = x.shape[axis]
+        if width <= size:
+            x = torch.cat((x.narrow(axis, size - width, width), x, x.narrow(axis, 0, width)), axis)
+        else:
+            x = x.index_select(axis, torch.arange(-width, size + width, device=x.device) % size)
+    return x
+
+
+class CircularConv2d(nn.Conv2d):
+    """Convolution with an odd kernel on a torus: the output has the size of the input."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
+        super().__init__(in_channels, out_channels, kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(circular_pad(x, self.kernel_size[0] // 2))
+
+
+class UpsampleConv2d(nn.Conv2d):
+    """Nearest-neighbour upsampling by 2, then a circular convolution, in one step on the small lattice.
+
+    Each output site of one parity sees every input site through a fixed set of kernel entries, so the pair is
+    a convolution of the input to 4 channels an output, shuffled into place: the same function of the same
+    weights, with about a third of the arithmetic (5x5 becomes four 3x3) and of the memory traffic.
+    """
+
+    fold: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
+        super().__init__(in_channels, out_channels, kernel_size)
+        reach = kernel_size // 2
+        self.reach = (reach + 1) // 2  # in sites of the input
+        fold = torch.zeros(2, 2 * self.reach + 1, kernel_size)
+        for parity in range(2):
+            for tap in range(kernel_size):
+                fold[parity, (parity + tap - reach) // 2 + self.reach, tap] = 1.0
+        self.register_buffer("fold", fold, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = torch.einsum("aut,bvw,oitw->oabiuv", self.fold, self.fold, self.weight)
+        assert self.bias is not None
+        phases = F.conv2d(circular_pad(x, self.reach), weight.flatten(0, 2), self.bias.repeat_interleave(4))
+        return F.pixel_shuffle(phases, 2)
+
+
+def unit_spins(x: Tensor) -> Tensor:
+    """Vectors ``(..., 3, L, L)`` scaled to length one."""
+    return F.normalize(x, dim=-3)

@@ -1,0 +1,95 @@
+"""Variational autoencoders of spin configurations (2021 and 2022 papers)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from torch import Tensor, nn
+
+from nets.layers import CircularConv2d, UpsampleConv2d, unit_spins
+
+WIDTHS = {"evae-2021": (6, 12, 24, 48), "vae-2022": (16, 32, 64, 128)}
+
+
+def _divisible_by_16(L: object) -> object:
+    if isinstance(L, int) and (L < 16 or L % 16):
+        raise ValueError("expected a multiple of 16")
+    return L
+
+
+class VAEConfig(BaseModel):
+    """Sizes of a :class:`VAE`.
+
+    Attributes:
+        name: whose convolution widths; "evae-2021" has 6, 12, 24, 48 and "vae-2022" 16, 32, 64, 128.
+        L: lattice size, a multiple of 16 for the four poolings.
+        latent: dimension of the latent space.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["evae-2021", "vae-2022"] = "evae-2021"
+    L: Annotated[int, BeforeValidator(_divisible_by_16)] = 32
+    latent: PositiveInt = 100
+    hidden: PositiveInt = 512
+    kernel: Annotated[int, Field(ge=3, le=9)] = 5
+
+
+class VAE(nn.Module):
+    """Encoder: four circular convolutions, each pooled by 2, and a dense layer to means and log-variances.
+    Decoder: two dense layers, four upsampled circular convolutions, one plain, and unit length at each site.
+
+    Source: E-VAE (2021), "Detailed network structures"; latent optimization (2022), figure 6.
+    """
+
+    def __init__(self, config: VAEConfig):
+        super().__init__()
+        self.config = config
+        self.latent_dim = config.latent
+        widths, kernel = WIDTHS[config.name], config.kernel
+        side = config.L // 16
+        flat = widths[-1] * side * side
+
+        convolutions: list[nn.Module] = []
+        for i, o in zip((3, *widths[:-1]), widths, strict=True):
+            convolutions += [CircularConv2d(i, o, kernel), nn.BatchNorm2d(o), nn.LeakyReLU(), nn.MaxPool2d(2)]
+        self.encoder = nn.Sequential(
+            *convolutions,
+            nn.Flatten(),
+            *_dense(flat, config.hidden),
+            nn.Linear(config.hidden, 2 * config.latent),
+        )
+        upward: list[nn.Module] = []
+        for i, o in zip(widths[::-1], (*widths[-2::-1], 3), strict=True):
+            upward += [UpsampleConv2d(i, o, kernel), nn.BatchNorm2d(o), nn.LeakyReLU()]
+        self.decoder = nn.Sequential(
+            *_dense(config.latent, config.hidden),
+            *_dense(config.hidden, flat),
+            nn.Unflatten(1, (widths[-1], side, side)),
+            *upward,
+            CircularConv2d(3, 3, kernel),
+        )
+        self.to(memory_format=torch.channels_last)
+
+    def encode(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log-variances, each ``(B, latent)``, of spins ``(B, 3, L, L)``."""
+        mean, log_variance = self.encoder(spins.contiguous(memory_format=torch.channels_last)).chunk(2, dim=1)
+        return mean, log_variance
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Unit spins ``(B, 3, L, L)`` of codes ``(B, latent)``."""
+        return unit_spins(self.decoder(z))
+
+    def forward(
+        self, spins: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruction, means and log-variances, the code drawn as mean + sigma * N(0, 1)."""
+        mean, log_variance = self.encode(spins)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        return self.decode(mean + torch.exp(0.5 * log_variance) * noise), mean, log_variance
+
+
+def _dense(i: int, o: int) -> list[nn.Module]:
+    return [nn.Linear(i, o), nn.BatchNorm1d(o), nn.LeakyReLU()]

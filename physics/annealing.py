@@ -1,0 +1,184 @@
+"""Simulated annealing of chiral magnets: schedules, and configurations that depend on (seed, index) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from physics.hamiltonian import Hamiltonian
+from physics.kernels import cpu
+
+
+class Schedule(BaseModel):
+    r"""Temperatures of an annealing, one heat-bath sweep each, and how it is finished at T = 0.
+
+    With s from 0 to 1 over the sweeps: "linear" is T_start + s (T_end - T_start), "geometric" is
+    T_start (T_end/T_start)^s, "quadratic" is T_end + (T_start - T_end)(1 - s)^2, which spends its sweeps
+    where domains coarsen.
+
+    Attributes:
+        overrelaxation: sweeps at constant energy after each heat-bath sweep.
+        finish: greedy sweeps at most; a configuration stops once its largest torque |S x h| is below ``torque``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["linear", "geometric", "quadratic"] = "quadratic"
+    T_start: PositiveFloat = 1.0
+    T_end: PositiveFloat = 0.01
+    sweeps: PositiveInt = 1000
+    overrelaxation: NonNegativeInt = 1
+    finish: NonNegativeInt = 5000
+    torque: Annotated[float, Field(gt=0)] = 1e-3
+
+    @model_validator(mode="after")
+    def _cooling(self) -> Schedule:
+        if self.T_end > self.T_start:
+            raise ValueError(f"T_end: expected at most T_start = {self.T_start}, found {self.T_end}")
+        return self
+
+    def temperatures(self) -> np.ndarray:
+        """float32 ``(sweeps,)``."""
+        s = np.linspace(0.0, 1.0, self.sweeps)
+        if self.kind == "linear":
+            T = self.T_start + s * (self.T_end - self.T_start)
+        elif self.kind == "geometric":
+            T = self.T_start * (self.T_end / self.T_start) ** s
+        else:
+            T = self.T_end + (self.T_start - self.T_end) * (1 - s) ** 2
+        return T.astype(np.float32)
+
+    @property
+    def updates_per_spin(self) -> int:
+        """Moves made on each spin before the finish."""
+        return self.sweeps * (1 + self.overrelaxation)
+
+
+FINISH_CHECK = 50  # greedy sweeps between two looks at the torque
+FINISH_OMEGA = 1.9
+
+
+def batch_size(L: int) -> int:
+    """Replicas that make the kernel's strips long and still fit, with their neighbours, in a 2 MiB cache."""
+    return max(4, 2**17 // L**2)
+
+
+def check_lattice(L: int) -> None:
+    """Raise ValueError unless the checkerboard fits: L even, at least 4."""
+    if L < 4 or L % 2:
+        raise ValueError(f"L: expected an even number of at least 4, found {L}")
+
+
+class Replicas:
+    """A batch of configurations in the kernel's layout, each with random numbers of its own.
+
+    Args:
+        indices: a configuration depends on (hamiltonian, seed, its index) and the moves made, not on the others.
+        spins: float32 ``(len(indices), 3, L, L)`` to start from; None for random directions.
+    """
+
+    def __init__(
+        self,
+        hamiltonian: Hamiltonian,
+        L: int,
+        seed: int,
+        indices: Sequence[int],
+        spins: np.ndarray | None = None,
+    ):
+        check_lattice(L)
+        self.hamiltonian, self.L, self.size = hamiltonian, L, len(indices)
+        sites = hamiltonian.sites(L)
+        rng = np.ones((2, cpu.lanes(L, self.size)), np.uint32)
+        lanes = rng[:, : L // 2 * self.size].reshape(2, L // 2, self.size)
+        start = np.empty((self.size, 3, L, L), np.float32)
+        for r, index in enumerate(indices):
+            generator = np.random.default_rng([seed, int(index)])
+            lanes[..., r] = generator.integers(1, 2**32, (2, L // 2), dtype=np.uint32)
+            start[r] = generator.standard_normal((3, L, L), np.float32)
+        if spins is not None:
+            start = self._turn(np.asarray(spins, np.float32), -1)
+        start = start / np.maximum(np.linalg.norm(start, axis=1, keepdims=True), 1e-20) * sites
+        self._spins = cpu.pack(start.astype(np.float32), periodic_x=not hamiltonian.open_x)
+        h = hamiltonian
+        self._arguments = (
+            self._spins, rng, cpu.split(~sites), self.size, h.open_x, h.open_y,
+            *map(np.float32, (h.J, h.D, h.B, h.K)),
+        )  # fmt: skip
+
+    def _turn(self, spins: np.ndarray, sign: int) -> np.ndarray:
+        """Between Néel and Bloch: spins turned by 90 degrees about z exchange the two kinds of DM vectors."""
+        if self.hamiltonian.dm == "bloch":
+            return spins
+        return np.stack((-sign * spins[:, 1], sign * spins[:, 0], spins[:, 2]), 1)
+
+    def heat_bath(self, temperatures: np.ndarray, overrelaxation: int = 0) -> None:
+        """A heat-bath sweep at each temperature, each followed by ``overrelaxation`` sweeps."""
+        cpu.heat_bath(*self._arguments, np.asarray(temperatures, np.float32), overrelaxation)
+
+    def align(self, sweeps: int, omega: float = 1.0) -> None:
+        """Greedy sweeps at T = 0, over-relaxed by ``omega``."""
+        cpu.align(*self._arguments, np.float32(omega), sweeps)
+
+    def spins(self) -> np.ndarray:
+        """float32 ``(size, 3, L, L)``, unit spins."""
+        spins = self._turn(cpu.unpack(self._spins, self.size), 1)
+        norm = np.sqrt(np.einsum("rcyx,rcyx->ryx", spins, spins, dtype=np.float32))[:, None]
+        return np.divide(spins, norm, out=np.zeros_like(spins), where=norm > 0)
+
+    def relax(self, sweeps: int, torque: float) -> np.ndarray:
+        """Greedy sweeps until each configuration's largest torque is below ``torque``; returns the spins.
+
+        A configuration is taken out at the first look that finds it at rest, so it does not depend on the others.
+        """
+        result = self.spins()
+        moving = np.arange(self.size)
+        for done in range(0, sweeps, FINISH_CHECK):
+            self.align(min(FINISH_CHECK, sweeps - done), FINISH_OMEGA)
+            spins = self.spins()
+            result[moving] = spins[moving]
+            largest = self.hamiltonian.torque(spins[moving]).amax((-2, -1)).numpy()
+            moving = moving[largest > torque]
+            if not len(moving):
+                break
+        return result
+
+
+def anneal(
+    hamiltonian: Hamiltonian,
+    schedule: Schedule,
+    L: int,
+    seed: int,
+    indices: Sequence[int],
+    progress: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """Annealed configurations, float32 ``(len(indices), 3, L, L)``.
+
+    Configuration ``i`` is a function of (hamiltonian, schedule, L, seed, i) alone, to the last bit.
+
+    Args:
+        progress: called with the number of configurations finished so far.
+
+    Raises:
+        ValueError: L is odd or below 4, or the mask has another size.
+    """
+    check_lattice(L)
+    size, temperatures = batch_size(L), schedule.temperatures()
+    finished = np.empty((len(indices), 3, L, L), np.float32)
+    for first in range(0, len(indices), size):
+        batch = indices[first : first + size]
+        replicas = Replicas(hamiltonian, L, seed, batch)
+        replicas.heat_bath(temperatures, schedule.overrelaxation)
+        finished[first : first + len(batch)] = replicas.relax(schedule.finish, schedule.torque)
+        progress(first + len(batch))
+    return finished
+
+
+def relax(
+    hamiltonian: Hamiltonian, spins: np.ndarray, sweeps: int = 20_000, torque: float = 1e-4
+) -> np.ndarray:
+    """Greedy descent at T = 0 from given spins ``(n, 3, L, L)`` until the largest torque is below ``torque``."""
+    spins = np.asarray(spins)
+    return Replicas(hamiltonian, spins.shape[-1], 0, range(len(spins)), spins).relax(sweeps, torque)

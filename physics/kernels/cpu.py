@@ -1,0 +1,342 @@
+"""Checkerboard heat bath in numba: many replicas of one lattice, replicas innermost.
+
+Layout.  The sites with ``(x + y) % 2 == p`` form sublattice ``p``.  Row ``y`` of a sublattice is one
+*strip*: its ``L/2`` sites side by side, each holding the same component of ``replicas`` spins.
+The neighbours of a strip are then three whole strips of the other sublattice, one of them shifted
+by a site; a half-sweep is a single loop over contiguous float32, which the compiler vectorises.
+A strip carries one site of halo at both ends and is padded to whole vectors, so that each lane goes
+through the same instructions wherever it lies: a configuration comes out the same to the last bit
+whatever shares its batch.
+
+A site that is absent (beyond an open edge, or masked out) is a spin of length zero: it exerts no field.
+
+Only Bloch vectors are known here; see :func:`physics.annealing.anneal` for the others.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import llvmlite.binding as llvm
+import numba as nb
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+if nb.config.CPU_FEATURES is None:  # LLVM holds back to 256-bit vectors unless told otherwise
+    _features = llvm.get_host_cpu_features().flatten()
+    if "+avx512f" in _features:
+        nb.config.CPU_FEATURES = _features + ",-prefer-256-bit"
+        nb.config.CPU_NAME = llvm.get_host_cpu_name()
+
+f32, i32, u32 = np.float32, np.int32, np.uint32
+LANES = 64  # a strip is padded to a multiple of this many floats: the vector width times its unrolling
+
+
+def _bitcast(name: str, source, target, llvm_type):
+    def typer(typingctx, x):
+        def codegen(context, builder, signature, args):
+            return builder.bitcast(args[0], llvm_type)
+
+        return target(source), codegen
+
+    typer.__name__ = name
+    return intrinsic(typer)
+
+
+_float_bits = _bitcast("_float_bits", types.float32, types.int32, ir.IntType(32))
+_bits_float = _bitcast("_bits_float", types.int32, types.float32, ir.FloatType())
+
+inlined = nb.njit(fastmath=True, forceinline=True, error_model="numpy")
+compiled = nb.njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
+
+
+@inlined
+def _exp_neg(a):
+    """exp(-a) for a >= 0, relative error 2e-7 (at most 1e-38 beyond a = 87)."""
+    y = min(a, f32(87.0)) * f32(-1.4426950408889634)
+    i = i32(y) - i32(1)
+    f = y - f32(i)
+    p = f32(0.00187757666) * f + f32(0.00898934013)
+    p = p * f + f32(0.055826318)
+    p = p * f + f32(0.240153617)
+    p = p * f + f32(0.693153073)
+    p = p * f + f32(0.999999925)
+    return p * _bits_float(i32(i32(i + i32(127)) << i32(23)))
+
+
+@inlined
+def _neg_log(x):
+    """-ln(x) for 0 < x <= 1, absolute error 3e-7, never negative."""
+    bits = _float_bits(x)
+    e = i32(i32(bits >> i32(23)) - i32(127))
+    t = _bits_float(i32(i32(bits & i32(0x007FFFFF)) | i32(0x3F800000))) - f32(1.0)
+    p = f32(0.0107645146) * t - f32(0.055145204)
+    p = p * t + f32(0.134674544)
+    p = p * t - f32(0.225898023)
+    p = p * t + f32(0.328242208)
+    p = p * t - f32(0.499471786)
+    p = p * t + f32(0.999981138)
+    return max(f32(0.0), f32(e) * f32(-0.6931471805599453) - p * t)
+
+
+@inlined
+def _cos_sin_pi(t):
+    """cos(pi t), sin(pi t) for -1 <= t <= 1, absolute error 2e-6."""
+    q = t * t
+    s = f32(-0.00437101492) * q + f32(0.0795006503)
+    s = s * q - f32(0.645925962)
+    s = t * (s * q + f32(1.57079514))
+    c = f32(0.00085819062) * q - f32(0.0208106275)
+    c = c * q + f32(0.253650745)
+    c = c * q - f32(1.23369821)
+    c = c * q + f32(0.999999953)
+    return f32(1.0) - f32(2.0) * s * s, f32(2.0) * s * c
+
+
+@inlined
+def _next(s0, s1):
+    """xoroshiro64* (Blackman and Vigna): 32 random bits and the state that follows."""
+    out = u32(s0 * u32(0x9E3779BB))
+    s1 = u32(s1 ^ s0)
+    rotated = u32(u32(s0 << u32(26)) | u32(s0 >> u32(6)))
+    s0 = u32(u32(rotated ^ s1) ^ u32(s1 << u32(9)))
+    return out, s0, u32(u32(s1 << u32(13)) | u32(s1 >> u32(19)))
+
+
+@inlined
+def _unit_interval(bits):
+    """A float32 in (0, 1] from the upper 24 bits."""
+    return f32(i32(bits >> u32(8)) + i32(1)) * f32(2.0**-24)
+
+
+@inlined
+def _heat_bath(hx, hy, hz, T, bits, phase):
+    """A unit spin from p(S) ~ exp(S.h / T).
+
+    With a = 2|h|/T and u uniform in (0, 1], 1 - cos(angle to h) = -(T/|h|) ln(u + (1 - u) exp(-a)),
+    and a uniform azimuth.
+    """
+    h2 = hx * hx + hy * hy + hz * hz + f32(1e-20)
+    inv = f32(1.0) / np.sqrt(h2)
+    h = h2 * inv
+    u = _unit_interval(bits)
+    d = T * inv * _neg_log(u + (f32(1.0) - u) * _exp_neg(f32(2.0) * h / T))
+    d = min(d, f32(2.0))
+    sin = np.sqrt(d * (f32(2.0) - d))
+    cp, sp = _cos_sin_pi(f32(i32(phase)) * f32(2.0**-31))
+    # Turned by pi about the bisector of h and +-z, which carries that pole to h.
+    pole = np.copysign(f32(1.0), hz)
+    x, y, z = sin * cp, sin * sp, pole * (f32(1.0) - d)
+    wz = hz + pole * h
+    scale = (x * hx + y * hy + z * wz) / (h * (h + abs(hz)))
+    return scale * hx - x, scale * hy - y, scale * wz - z
+
+
+@inlined
+def _reflect(hx, hy, hz, x, y, z):
+    """The spin turned by pi about the field: over-relaxation, at constant energy."""
+    h2 = hx * hx + hy * hy + hz * hz + f32(1e-20)
+    scale = f32(2.0) * (x * hx + y * hy + z * hz) / h2
+    return scale * hx - x, scale * hy - y, scale * hz - z
+
+
+@inlined
+def _align(hx, hy, hz, x, y, z, omega):
+    """One step of successive over-relaxation towards the field, S <- S + omega (h/|h| - S), normalised."""
+    scale = omega / np.sqrt(hx * hx + hy * hy + hz * hz + f32(1e-20))
+    x = x + scale * hx - omega * x
+    y = y + scale * hy - omega * y
+    z = z + scale * hz - omega * z
+    inv = f32(1.0) / np.sqrt(x * x + y * y + z * z + f32(1e-20))
+    return x * inv, y * inv, z * inv
+
+
+@inlined
+def _strips(sublattice, y, first):
+    return sublattice[y, 0, first:], sublattice[y, 1, first:], sublattice[y, 2, first:]
+
+
+@inlined
+def _field(k, up, down, left, right, J, D, B):
+    """The part of the field that is independent of the spin itself.
+
+    h = J sum S_j + D [(S_+x - S_-x) cross x + (S_+y - S_-y) cross y] + B z.
+    """
+    ux, uy, uz = up[0][k], up[1][k], up[2][k]
+    dx, dy, dz = down[0][k], down[1][k], down[2][k]
+    lx, ly, lz = left[0][k], left[1][k], left[2][k]
+    rx, ry, rz = right[0][k], right[1][k], right[2][k]
+    hx = J * (ux + dx + lx + rx) - D * (uz - dz)
+    hy = J * (uy + dy + ly + ry) + D * (rz - lz)
+    hz = J * (uz + dz + lz + rz) + D * (ux - dx - ry + ly) + B
+    return hx, hy, hz
+
+
+HEAT_BATH, REFLECT, ALIGN = 0, 1, 2
+
+
+@compiled
+def _heat_bath_strip(own, other, y, up, down, left, right, first, n, rng, J, D, B, T):
+    sx, sy, sz = _strips(own, y, first)
+    u, d = _strips(other, up, first), _strips(other, down, first)
+    le, r = _strips(other, y, left), _strips(other, y, right)
+    rng0, rng1 = rng[0], rng[1]
+    for k in range(n):
+        hx, hy, hz = _field(k, u, d, le, r, J, D, B)
+        bits, s0, s1 = _next(rng0[k], rng1[k])
+        phase, s0, s1 = _next(s0, s1)
+        rng0[k], rng1[k] = s0, s1
+        sx[k], sy[k], sz[k] = _heat_bath(hx, hy, hz, T, bits, phase)
+
+
+@compiled
+def _reflect_strip(own, other, y, up, down, left, right, first, n, J, D, B):
+    sx, sy, sz = _strips(own, y, first)
+    u, d = _strips(other, up, first), _strips(other, down, first)
+    le, r = _strips(other, y, left), _strips(other, y, right)
+    for k in range(n):
+        hx, hy, hz = _field(k, u, d, le, r, J, D, B)
+        sx[k], sy[k], sz[k] = _reflect(hx, hy, hz, sx[k], sy[k], sz[k])
+
+
+@compiled
+def _metropolis_strip(move, own, other, y, up, down, left, right, first, n, rng, J, D, B, K, T):
+    """Either move made without the anisotropy, then accepted or not for its change of -K S_z^2."""
+    sx, sy, sz = _strips(own, y, first)
+    u, d = _strips(other, up, first), _strips(other, down, first)
+    le, r = _strips(other, y, left), _strips(other, y, right)
+    rng0, rng1 = rng[0], rng[1]
+    heat = move == HEAT_BATH
+    for k in range(n):
+        hx, hy, hz = _field(k, u, d, le, r, J, D, B)
+        x, y_, z = sx[k], sy[k], sz[k]
+        bits, s0, s1 = _next(rng0[k], rng1[k])
+        phase, s0, s1 = _next(s0, s1)
+        test, s0, s1 = _next(s0, s1)
+        rng0[k], rng1[k] = s0, s1
+        ax, ay, az = _heat_bath(hx, hy, hz, T, bits, phase)
+        bx, by, bz = _reflect(hx, hy, hz, x, y_, z)
+        nx, ny, nz = (ax if heat else bx), (ay if heat else by), (az if heat else bz)
+        accept = _unit_interval(test) <= _exp_neg(max(f32(0.0), K * (z * z - nz * nz)) / T)
+        sx[k] = nx if accept else x
+        sy[k] = ny if accept else y_
+        sz[k] = nz if accept else z
+
+
+@compiled
+def _align_strip(own, other, y, up, down, left, right, first, n, J, D, B, K, omega):
+    """The anisotropy enters as the field of a linear upper bound of it, so that no step raises the energy."""
+    sx, sy, sz = _strips(own, y, first)
+    u, d = _strips(other, up, first), _strips(other, down, first)
+    le, r = _strips(other, y, left), _strips(other, y, right)
+    in_plane, axial = f32(2.0) * max(f32(0.0), -K), f32(2.0) * max(f32(0.0), K)
+    for k in range(n):
+        hx, hy, hz = _field(k, u, d, le, r, J, D, B)
+        x, y_, z = sx[k], sy[k], sz[k]
+        hx, hy, hz = hx + in_plane * x, hy + in_plane * y_, hz + axial * z
+        sx[k], sy[k], sz[k] = _align(hx, hy, hz, x, y_, z, omega)
+
+
+@compiled
+def sweep(move, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T):
+    """One move on every site, sublattice by sublattice, in place.
+
+    Args:
+        move: HEAT_BATH, REFLECT (over-relaxation) or ALIGN (greedy, ``T`` then holds omega).
+        spins: float32 ``(2, L + 1, 3, pitch)`` from :func:`pack`; row ``L`` is absent.
+        rng: uint32 ``(2, lanes)``, one generator a lane.
+        vacant: bool ``(2, L, L/2)``, the sites that a mask leaves out.
+        replicas: how many configurations lie innermost.
+        open_x, open_y: no bonds across that edge.
+    """
+    L = spins.shape[1] - 1
+    width = (L // 2) * replicas
+    n = rng.shape[1]
+    for p in range(2):
+        own, other = spins[p], spins[1 - p]
+        for y in range(L):
+            up = y + 1 if y + 1 < L or open_y else 0
+            down = y - 1 if y > 0 else (L if open_y else L - 1)
+            left = ((y + p) & 1) * replicas
+            right = left + replicas
+            if move == ALIGN:
+                _align_strip(own, other, y, up, down, left, right, replicas, n, J, D, B, K, T)
+            elif K != f32(0.0):
+                _metropolis_strip(move, own, other, y, up, down, left, right, replicas, n, rng, J, D, B, K, T)
+            elif move == HEAT_BATH:
+                _heat_bath_strip(own, other, y, up, down, left, right, replicas, n, rng, J, D, B, T)
+            else:
+                _reflect_strip(own, other, y, up, down, left, right, replicas, n, J, D, B)
+            for c in range(3):
+                row = own[y, c]
+                for j in range(L // 2):
+                    if vacant[p, y, j]:
+                        row[(j + 1) * replicas : (j + 2) * replicas] = f32(0.0)
+                if open_x:
+                    row[width + replicas :] = f32(0.0)
+                else:
+                    row[:replicas] = row[width : width + replicas]
+                    row[width + replicas : width + 2 * replicas] = row[replicas : 2 * replicas]
+
+
+@compiled
+def heat_bath(spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, temperatures, reflections):
+    """A heat-bath sweep at each temperature in turn, each followed by ``reflections`` over-relaxation sweeps."""
+    for i in range(temperatures.shape[0]):
+        T = temperatures[i]
+        sweep(HEAT_BATH, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T)
+        for _ in range(reflections):
+            sweep(REFLECT, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T)
+
+
+@compiled
+def align(spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, omega, sweeps):
+    """Greedy sweeps at T = 0 with over-relaxation factor ``omega`` (1 is plain alignment)."""
+    for _ in range(sweeps):
+        sweep(ALIGN, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, omega)
+
+
+def lanes(L: int, replicas: int) -> int:
+    """Floats in a strip, padded to whole vectors."""
+    return -(-(L // 2) * replicas // LANES) * LANES
+
+
+def split(sites: np.ndarray) -> np.ndarray:
+    """Sublattices of a lattice: ``(..., L, L)`` to ``(2, ..., L, L/2)``."""
+    out = np.empty((2, *sites.shape[:-1], sites.shape[-1] // 2), sites.dtype)
+    for p in range(2):
+        out[p, ..., 0::2, :] = sites[..., 0::2, p::2]
+        out[p, ..., 1::2, :] = sites[..., 1::2, 1 - p :: 2]
+    return out
+
+
+def merge(sublattices: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`split`."""
+    *shape, half = sublattices.shape[1:]
+    out = np.empty((*shape, 2 * half), sublattices.dtype)
+    for p in range(2):
+        out[..., 0::2, p::2] = sublattices[p, ..., 0::2, :]
+        out[..., 1::2, 1 - p :: 2] = sublattices[p, ..., 1::2, :]
+    return out
+
+
+def pack(spins: np.ndarray, periodic_x: bool) -> np.ndarray:
+    """Replicas ``(R, 3, L, L)`` to the kernel's ``(2, L + 1, 3, pitch)``."""
+    R, _, L, _ = spins.shape
+    width = (L // 2) * R
+    packed = np.zeros((2, L + 1, 3, lanes(L, R) + 2 * R), np.float32)
+    strips = split(spins).transpose(0, 3, 2, 4, 1).reshape(2, L, 3, width)
+    packed[:, :L, :, R : R + width] = strips
+    if periodic_x:
+        packed[:, :L, :, :R] = strips[..., -R:]
+        packed[:, :L, :, R + width : 2 * R + width] = strips[..., :R]
+    return packed
+
+
+def unpack(packed: np.ndarray, replicas: int) -> np.ndarray:
+    """The inverse of :func:`pack`."""
+    L = packed.shape[1] - 1
+    strips = packed[:, :L, :, replicas : replicas + (L // 2) * replicas]
+    return merge(strips.reshape(2, L, 3, L // 2, replicas).transpose(0, 4, 2, 1, 3))
