@@ -56,9 +56,7 @@ def bracket(gammas: Sequence[float], collapsed: Sequence[bool]) -> Bracket | Non
     return Bracket(stages[held[-1]][0], stages[held[-1] + 1][0])
 
 
-def scan(
-    beta: float, beta_start: float, gammas: Iterable[float], refine: int
-) -> Generator[Stage, bool, None]:
+def scan(beta: float, beta_start: float, gammas: Iterable[float], refine: int) -> Generator[Stage, bool, None]:
     """Stages of a collapse scan; send back for each whether its model had collapsed.
 
     Each stage continues the one before; each of ``refine`` halvings of the bracket (in ln gamma) continues the

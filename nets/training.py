@@ -108,5 +108,7 @@ def validate(model: VAE, spins: Tensor, hamiltonian: Hamiltonian, batch: int, se
     """L_RC, L_KL, L_H over held-out ``spins``, in evaluation mode."""
     model.eval()
     generator = torch.Generator(spins.device).manual_seed(seed)
-    total = sum(len(part) * losses(model, part, hamiltonian, generator) for part in spins.split(batch))
+    total = torch.zeros(3, device=spins.device)
+    for part in spins.split(batch):
+        total += len(part) * losses(model, part, hamiltonian, generator)
     return dict(zip(LOSSES, (total / len(spins)).tolist(), strict=True))

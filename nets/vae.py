@@ -71,7 +71,7 @@ class VAE(nn.Module):
             *upward,
             CircularConv2d(3, 3, kernel),
         )
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log-variances, each ``(B, latent)``, of spins ``(B, 3, L, L)``."""
@@ -82,9 +82,7 @@ class VAE(nn.Module):
         """Unit spins ``(B, 3, L, L)`` of codes ``(B, latent)``."""
         return unit_spins(self.decoder(z))
 
-    def forward(
-        self, spins: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, spins: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruction, means and log-variances, the code drawn as mean + sigma * N(0, 1)."""
         mean, log_variance = self.encode(spins)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)

@@ -18,8 +18,9 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
+    model_validator,
 )
-from pydantic import ValidationError, model_validator
 
 from nets.training import Training
 from nets.vae import VAEConfig
@@ -225,9 +226,7 @@ class OptimizeConfig(Strict):
     @model_validator(mode="after")
     def _elite(self) -> Self:
         if self.elite >= self.population:
-            raise ValueError(
-                f"elite: expected less than the population of {self.population}, found {self.elite}"
-            )
+            raise ValueError(f"elite: expected less than the population of {self.population}, found {self.elite}")
         return self
 
 
@@ -319,9 +318,7 @@ def _lines(error: ValidationError, kind: type[BaseModel]) -> Iterator[str]:
 
 def _explain(detail: Any, kind: type[BaseModel] | None = None) -> str:
     if detail["type"] == "extra_forbidden":
-        return "unknown key" + (
-            _nearest(detail["loc"][-1], _fields(kind, detail["loc"][:-1])) if kind else ""
-        )
+        return "unknown key" + (_nearest(detail["loc"][-1], _fields(kind, detail["loc"][:-1])) if kind else "")
     if detail["type"] == "value_error":
         message = str(detail["ctx"]["error"])
         if isinstance(detail["input"], int | float | str):

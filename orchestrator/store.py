@@ -58,7 +58,7 @@ class Store:
 
     def __init__(self, root: str):
         self.root = root
-        self.fs, path = fsspec.core.url_to_fs(os.path.expanduser(root) if "://" not in root else root)
+        self.fs, path = fsspec.core.url_to_fs(root if "://" in root else str(Path(root).expanduser()))
         self.path: str = path.rstrip("/")
         try:
             marker = json.loads(self.fs.cat_file(f"{self.path}/store.json"))
@@ -183,7 +183,5 @@ class Store:
             return found[0]
         what = " or ".join(kind.rstrip("s") for kind in kinds) or "artifact"
         if found:
-            raise RequestError(
-                f"{text}: {len(found)} of {self.root} match, such as {found[0][1]}, {found[1][1]}"
-            )
+            raise RequestError(f"{text}: {len(found)} of {self.root} match, such as {found[0][1]}, {found[1][1]}")
         raise RequestError(f"{text}: no such {what} in {self.root} ('orch list' shows what there is)")

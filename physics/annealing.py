@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from physics.hamiltonian import Hamiltonian
@@ -139,7 +140,7 @@ class Replicas:
             self.align(min(FINISH_CHECK, sweeps - done), FINISH_OMEGA)
             spins = self.spins()
             result[moving] = spins[moving]
-            largest = self.hamiltonian.torque(spins[moving]).amax((-2, -1)).numpy()
+            largest = self.hamiltonian.torque(torch.from_numpy(spins[moving])).amax((-2, -1)).numpy()
             moving = moving[largest > torque]
             if not len(moving):
                 break
@@ -176,9 +177,7 @@ def anneal(
     return finished
 
 
-def relax(
-    hamiltonian: Hamiltonian, spins: np.ndarray, sweeps: int = 20_000, torque: float = 1e-4
-) -> np.ndarray:
+def relax(hamiltonian: Hamiltonian, spins: np.ndarray, sweeps: int = 20_000, torque: float = 1e-4) -> np.ndarray:
     """Greedy descent at T = 0 from given spins ``(n, 3, L, L)`` until the largest torque is below ``torque``."""
     spins = np.asarray(spins)
     return Replicas(hamiltonian, spins.shape[-1], 0, range(len(spins)), spins).relax(sweeps, torque)

@@ -144,10 +144,7 @@ class Hamiltonian(BaseModel):
         dx, dy, dz = (right - left).unbind(-3)
         ex, ey, ez = (up - down).unbind(-3)
         z = spins.select(-3, 2)
-        if self.dm == "bloch":
-            chiral = torch.stack((-ez, dz, ex - dy), -3)
-        else:
-            chiral = torch.stack((-dz, -ez, dx + ey), -3)
+        chiral = torch.stack((-ez, dz, ex - dy) if self.dm == "bloch" else (-dz, -ez, dx + ey), -3)
         axial = torch.stack((0 * z, 0 * z, self.B + 2 * self.K * z), -3)
         return self._present(self.J * (right + left + up + down) + self.D * chiral + axial)
 

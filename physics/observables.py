@@ -78,9 +78,7 @@ def topological_charge(spins: Tensor, hamiltonian: Hamiltonian | None = None) ->
     corner = torch.as_tensor(spins)
     right, up = lattice.shift(corner, X, 1), lattice.shift(corner, Y, 1)
     across = lattice.shift(right, Y, 1)
-    return (_solid_angle(corner, right, across) + _solid_angle(corner, across, up)).sum((-2, -1)) / (
-        4 * math.pi
-    )
+    return (_solid_angle(corner, right, across) + _solid_angle(corner, across, up)).sum((-2, -1)) / (4 * math.pi)
 
 
 def _solid_angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from physics.hamiltonian import Hamiltonian
 
@@ -48,7 +49,7 @@ def draw_spins(axes: Axes, spins: np.ndarray, title: str = "") -> None:
 
 def draw_energy_density(axes: Axes, spins: np.ndarray, hamiltonian: Hamiltonian, title: str = "") -> None:
     """The energy of each site (half of its bonds, its own field), dark where it is low."""
-    density = hamiltonian.energy_density(spins).numpy()
+    density = hamiltonian.energy_density(torch.as_tensor(spins)).numpy()
     image = axes.imshow(density, origin="lower", cmap="inferno", interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.set_title(title)

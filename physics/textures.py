@@ -42,9 +42,7 @@ def spiral_energy(hamiltonian: Hamiltonian, L: int, m: int, n: int) -> float:
     return 2 * J - J * (math.cos(kx) + math.cos(ky)) - D * math.hypot(math.sin(kx), math.sin(ky))
 
 
-def skyrmions(
-    hamiltonian: Hamiltonian, L: int, centres: Iterable[tuple[float, float]], radius: float
-) -> np.ndarray:
+def skyrmions(hamiltonian: Hamiltonian, L: int, centres: Iterable[tuple[float, float]], radius: float) -> np.ndarray:
     """Skyrmions, cores down in an up background, at ``centres`` (x, y); they turn linearly out to ``radius``.
 
     Each site belongs to the nearest centre on the torus.

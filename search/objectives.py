@@ -1,7 +1,7 @@
 """Objectives: a function of configurations to a score that a search maximises.
 
-To add one, write a function of (spins ``(B, 3, L, L)``, hamiltonian) to scores ``(B,)`` and list it here, or name
-it on the command line as ``module:function``.  For the gradient method it has to be differentiable in torch.
+To add one, write a function of (spins ``(B, 3, L, L)``, hamiltonian) to scores ``(B,)`` and list it here, or
+name it on the command line as ``module:function``.  The gradient method needs it differentiable in torch.
 """
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ def correlation_max(spins: Tensor, hamiltonian: Hamiltonian) -> Tensor:
 
 
 OBJECTIVES: dict[str, Objective] = {
-    function.__name__: function
-    for function in (mz_max, mz_min, energy_min, topological_charge_max, correlation_max)
+    function.__name__: function for function in (mz_max, mz_min, energy_min, topological_charge_max, correlation_max)
 }
 
 
@@ -60,9 +59,7 @@ def objective(name: str) -> Objective:
         return OBJECTIVES[name]
     module, colon, function = name.partition(":")
     if not colon:
-        raise ValueError(
-            f"objective: expected one of {', '.join(OBJECTIVES)} or module:function, found {name!r}"
-        )
+        raise ValueError(f"objective: expected one of {', '.join(OBJECTIVES)} or module:function, found {name!r}")
     try:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:

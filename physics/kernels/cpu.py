@@ -15,7 +15,7 @@ Only Bloch vectors are known here; see :func:`physics.annealing.anneal` for the 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import llvmlite.binding as llvm
 import numba as nb
@@ -34,7 +34,7 @@ f32, i32, u32 = np.float32, np.int32, np.uint32
 LANES = 64  # a strip is padded to a multiple of this many floats: the vector width times its unrolling
 
 
-def _bitcast(name: str, source, target, llvm_type):
+def _bitcast(name: str, source: Any, target: Any, llvm_type: Any) -> Any:
     def typer(typingctx, x):
         def codegen(context, builder, signature, args):
             return builder.bitcast(args[0], llvm_type)
@@ -263,7 +263,7 @@ def sweep(move, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T):
             right = left + replicas
             if move == ALIGN:
                 _align_strip(own, other, y, up, down, left, right, replicas, n, J, D, B, K, T)
-            elif K != f32(0.0):
+            elif f32(0.0) != K:
                 _metropolis_strip(move, own, other, y, up, down, left, right, replicas, n, rng, J, D, B, K, T)
             elif move == HEAT_BATH:
                 _heat_bath_strip(own, other, y, up, down, left, right, replicas, n, rng, J, D, B, T)

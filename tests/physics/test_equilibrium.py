@@ -16,7 +16,7 @@ from physics.hamiltonian import Hamiltonian
 from physics.textures import spiral
 
 SIGMAS = 4
-"""Standard errors allowed: 50 comparisons pass by chance on any machine, a 2 % error of T does not."""
+"""Standard errors allowed: eighty comparisons pass on any machine, an error of 2 % in T does not."""
 
 
 def samples(hamiltonian, L, T, observable, *, replicas=32, discard=100, kept=50, every=1, moves=1, start=None):
@@ -69,7 +69,7 @@ def test_two_percent_of_temperature_is_caught_on_one_spin(T):
     assert deviation(spin_in_field(1.02 * T, 1.0), langevin(1 / T)) > SIGMAS
 
 
-def test_spins_in_a_field_precess_evenly_and_independently():
+def test_spins_in_a_field_have_even_azimuths_and_are_independent():
     L, replicas, kept = 32, 64, 100
     batch = Replicas(Hamiltonian(J=0, D=0, B=1.0), L, 1, range(replicas))
     total = np.empty((kept, replicas, 3))
@@ -88,18 +88,19 @@ def test_spins_in_a_field_precess_evenly_and_independently():
 
 
 CHAINS = {
-    "open along x": Hamiltonian(D=0, boundary="open", mask=only(32, row=5)),
-    "open along y": Hamiltonian(D=0, boundary="wire", mask=only(32, column=6)),
+    "open along x": Hamiltonian(D=0, boundary="open", mask=only(16, row=5)),
+    "open along y": Hamiltonian(D=0, boundary="wire", mask=only(16, column=6)),
     "ring along x": Hamiltonian(D=0, boundary="wire", mask=only(8, row=0)),
     "ring along y": Hamiltonian(D=0, boundary="periodic", mask=only(8, column=7)),
 }
 
 
-def neighbours(chain, T):
+def neighbours(name, T):
     """<S_i . S_i+1> in each replica."""
+    chain = CHAINS[name]
     L = len(chain.mask)
-    bonds_per_site = 1 if L == 8 else (L - 1) / L
-    measured = samples(chain, L, T, energy_per_site(chain), replicas=64, discard=200, kept=4000 // L)
+    bonds_per_site = 1 if "ring" in name else (L - 1) / L
+    measured = samples(chain, L, T, energy_per_site(chain), replicas=64, discard=200, kept=8000 // L)
     return measured / -bonds_per_site
 
 
@@ -111,34 +112,37 @@ def ring(n, x):
     return (weight * i ** (n - 1) * slope).sum() / (weight * i**n).sum()
 
 
+def exact_neighbours(name, T):
+    return ring(8, 1 / T) if "ring" in name else langevin(1 / T)
+
+
 @pytest.mark.parametrize("T", [0.2, 0.5, 1.0])
 @pytest.mark.parametrize("name", CHAINS)
 def test_chains_and_rings_follow_fisher(name, T):
-    expected = ring(8, 1 / T) if "ring" in name else langevin(1 / T)
-    assert deviation(neighbours(CHAINS[name], T), expected) < SIGMAS
+    assert deviation(neighbours(name, T), exact_neighbours(name, T)) < SIGMAS
 
 
 @pytest.mark.parametrize("T", [0.2, 0.5, 1.0])
 @pytest.mark.parametrize("name", ["open along x", "ring along y"])
 def test_two_percent_of_temperature_is_caught_on_chains_and_rings(name, T):
-    expected = ring(8, 1 / T) if "ring" in name else langevin(1 / T)
-    assert deviation(neighbours(CHAINS[name], 1.02 * T), expected) > SIGMAS
+    assert deviation(neighbours(name, 1.02 * T), exact_neighbours(name, T)) > SIGMAS
 
 
 @pytest.mark.parametrize("dm", ["bloch", "neel"])
 def test_energy_at_high_temperature_follows_the_series(dm):
-    hamiltonian, T = Hamiltonian(D=1.0, B=0.5, dm=dm), 10.0
-    series = -2 / (9 * T) * (3 + 2 * hamiltonian.D**2) - hamiltonian.B**2 / (3 * T)
-    measured = samples(hamiltonian, 64, T, energy_per_site(hamiltonian), discard=20, kept=150)
-    assert deviation(measured, series, error=abs(series) / T**2 / 4) < SIGMAS
-    assert stats.sem(measured) < 0.003 * abs(series)
+    J, D, B, T = 1.0, 1.0, 0.8, 20.0
+    hamiltonian = Hamiltonian(J=J, D=D, B=B, dm=dm)
+    series = -2 / (9 * T) * (3 * J**2 + 2 * D**2) - B**2 / (3 * T) - 2 * J * B**2 / (3 * T**2)
+    measured = samples(hamiltonian, 64, T, energy_per_site(hamiltonian), discard=20, kept=150, moves=0)
+    assert deviation(measured, series, error=abs(series) / T**2) < SIGMAS
+    assert stats.sem(measured) < 0.007 * abs(series)
 
 
-EQUILIBRIUM = [  # L = 128, D = 0.3: two kernels; scalar C heat bath and UppASD; float64 heat bath and Vampire
-    (1.0, 0.0, -0.8089, 0.0006),
-    (0.5, 0.0, -1.4915, 0.0001),
-    (0.5, 0.05, -1.5072, 0.0001),
-    (1.0, 0.05, -0.8208, 0.0002),
+EQUILIBRIUM = [
+    (1.0, 0.0, -0.8089, 0.0006),  # two kernels
+    (0.5, 0.0, -1.4915, 0.0001),  # a scalar C heat bath and UppASD
+    (0.5, 0.05, -1.5072, 0.0001),  # a float64 heat bath and Vampire
+    (1.0, 0.05, -0.8209, 0.0001),  # a float64 heat bath
 ]
 
 
@@ -146,12 +150,12 @@ EQUILIBRIUM = [  # L = 128, D = 0.3: two kernels; scalar C heat bath and UppASD;
 def test_equilibrium_energies_are_the_published_ones(T, B, energy, error):
     hamiltonian = Hamiltonian(D=0.3, B=B)
     measure = energy_per_site(hamiltonian)
-    measured = samples(hamiltonian, 128, T, measure, replicas=16, discard=300, kept=20, every=10, moves=2)
+    measured = samples(hamiltonian, 128, T, measure, replicas=16, discard=200, kept=40, every=5, moves=2)
     assert deviation(measured, energy, error) < SIGMAS
     assert stats.sem(measured) < 5e-4
 
 
-def test_the_ordered_state_at_T_0_3_has_the_energy_of_a_float64_heat_bath():
+def test_the_ordered_state_at_low_temperature_has_the_energy_of_a_float64_heat_bath():
     hamiltonian = Hamiltonian(D=0.3)
     start = np.stack([spiral(hamiltonian, 128, 3, 5)] * 16)
     measure = energy_per_site(hamiltonian)
@@ -170,14 +174,15 @@ def single_ion(B, K, T, power):
 
 @pytest.mark.parametrize("moves", [0, 2])
 @pytest.mark.parametrize("K", [1.5, -1.5])
-def test_one_spin_with_anisotropy_follows_the_quadrature(K, moves):
+@pytest.mark.parametrize("power", [1, 2])
+def test_one_spin_with_anisotropy_follows_the_quadrature_within_four_percent(power, K, moves):
     B, T = 0.5, 0.7
-    for power in (1, 2):
-        measured = samples(
-            Hamiltonian(J=0, D=0, B=B, K=K), 32, T, lambda s, n=power: (s[:, 2] ** n).mean((-2, -1)), moves=moves
-        )
-        assert deviation(measured, single_ion(B, K, T, power)) < SIGMAS
-        assert deviation(measured, single_ion(B, 1.02 * K, T, power)) > SIGMAS
+    hamiltonian = Hamiltonian(J=0, D=0, B=B, K=K)
+    measured = samples(
+        hamiltonian, 32, T, lambda s: (s[:, 2] ** power).mean((-2, -1)), discard=50, kept=400, moves=moves
+    )
+    assert deviation(measured, single_ion(B, K, T, power)) < SIGMAS
+    assert deviation(measured, single_ion(B, 1.04 * K, T, power)) > SIGMAS
 
 
 @pytest.mark.xfail(strict=True, reason="the heat bath leaves (0, 0, 0), read as +z, where the field is zero")
@@ -190,8 +195,9 @@ def test_one_spin_in_no_field_points_anywhere(K):
 
 
 @nb.njit(cache=True)
-def bonds_of(s, y, x, spins, sites, open_x, open_y, J, D, neel):
-    L = sites.shape[0]
+def energy_at(s, y, x, spins, sites, open_x, open_y, J, D, neel):
+    """Energy of the bonds of a spin ``s`` at (x, y)."""
+    L = len(sites)
     energy = 0.0
     for rx, ry in ((1, 0), (-1, 0), (0, 1), (0, -1)):
         if (open_x and not 0 <= x + rx < L) or (open_y and not 0 <= y + ry < L):
@@ -209,7 +215,7 @@ def bonds_of(s, y, x, spins, sites, open_x, open_y, J, D, neel):
 def metropolis(sites, open_x, open_y, J, D, neel, B, K, T, discard, kept, seed):
     """Mean energy per site, spin by spin in float64."""
     np.random.seed(seed)
-    L = sites.shape[0]
+    L = len(sites)
     spins = np.zeros((L, L, 3))
     spins[:, :, 2] = 1.0
     total = 0.0
@@ -218,17 +224,17 @@ def metropolis(sites, open_x, open_y, J, D, neel, B, K, T, discard, kept, seed):
             for x in range(L):
                 if not sites[y, x]:
                     continue
-                old = spins[y, x].copy()
-                new = old + math.sqrt(T) * np.array([np.random.normal() for _ in range(3)])
-                new /= math.sqrt((new * new).sum())
-                cost = bonds_of(new, y, x, spins, sites, open_x, open_y, J, D, neel)
-                cost -= bonds_of(old, y, x, spins, sites, open_x, open_y, J, D, neel)
-                cost -= B * (new[2] - old[2]) + K * (new[2] ** 2 - old[2] ** 2)
+                s = spins[y, x]
+                nx, ny, nz = s + math.sqrt(T) * np.random.standard_normal(3)
+                norm = math.sqrt(nx * nx + ny * ny + nz * nz)
+                new = (nx / norm, ny / norm, nz / norm)
+                cost = energy_at(new, y, x, spins, sites, open_x, open_y, J, D, neel)
+                cost -= energy_at(s, y, x, spins, sites, open_x, open_y, J, D, neel)
+                cost -= B * (new[2] - s[2]) + K * (new[2] ** 2 - s[2] ** 2)
                 if np.random.random() < math.exp(-cost / T):
-                    spins[y, x] = new
+                    s[0], s[1], s[2] = new
                 if sweep >= discard:
-                    s = spins[y, x]
-                    total += 0.5 * bonds_of(s, y, x, spins, sites, open_x, open_y, J, D, neel)
+                    total += energy_at(s, y, x, spins, sites, open_x, open_y, J, D, neel) / 2
                     total -= B * s[2] + K * s[2] ** 2
     return total / (kept * sites.sum())
 
@@ -243,13 +249,13 @@ MAGNETS = {
 }
 
 
-@pytest.mark.parametrize("T", [0.2, 0.4, 0.7, 1.2, 2.0])
+@pytest.mark.parametrize("T", [0.5, 0.7, 1.0, 1.5, 2.5])
 @pytest.mark.parametrize("name", MAGNETS)
 def test_energy_is_that_of_a_plain_metropolis(name, T):
     h = MAGNETS[name]
     plain = [
-        metropolis(h.sites(8), h.open_x, h.open_y, h.J, h.D, h.dm == "neel", h.B, h.K, T, 200, 1000, seed)
+        metropolis(h.sites(8), h.open_x, h.open_y, h.J, h.D, h.dm == "neel", h.B, h.K, T, 500, 1500, seed)
         for seed in range(16)
     ]
-    measured = samples(h, 8, T, energy_per_site(h), replicas=64, discard=200, kept=50, every=4)
+    measured = samples(h, 8, T, energy_per_site(h), replicas=64, discard=300, kept=150, every=2)
     assert deviation(measured, np.mean(plain), stats.sem(plain)) < SIGMAS

@@ -1,0 +1,31 @@
+# Each target sets up .venv from requirements.lock by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test slow format
+
+demo: .venv/ready
+	$(BIN)/orch sweep --space evae.yaml
+	$(BIN)/orch optimize --objective mz_max
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+slow: .venv/ready
+	$(BIN)/python -m pytest -m slow
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# torch first: once it is there, nothing else asks for a larger build of it
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $$(grep '^torch==' requirements.lock)
+	$(BIN)/pip install --quiet -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@

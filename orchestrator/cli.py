@@ -1,0 +1,307 @@
+"""The command ``orch``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.config import DatasetConfig, OptimizeConfig, SweepConfig, assignment, load
+from orchestrator.console import say
+from orchestrator.errors import RequestError
+from orchestrator.store import KINDS, Kind, Store
+
+app = typer.Typer(
+    help="Spin physics and generative models on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+StoreOption = Annotated[str, typer.Option("--store", envvar="ORCH_STORE", help="Folder or fsspec address.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted keys; may be repeated.")]
+ScaleOption = Annotated[str | None, typer.Option(help="A scale of the space file, such as paper or quick.")]
+QuickOption = Annotated[bool, typer.Option("--quick", help="Short for --scale quick.")]
+ActorsOption = Annotated[int | None, typer.Option(min=1, help="Actors side by side; one a CPU by default.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
+STORE = "store"
+UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer brings or finds
+
+
+def _mask(text: str, L: int) -> Any:
+    """Rows of a mask from "disk" or from a .npy file."""
+    if text == "disk":
+        y, x = np.mgrid[:L, :L] - (L - 1) / 2
+        return np.hypot(x, y) <= L / 2
+    path = Path(text)
+    if path.suffix != ".npy" or not path.is_file():
+        raise RequestError(f"--mask {text}: expected disk or an existing .npy file")
+    try:
+        return np.load(path, allow_pickle=False)
+    except ValueError:
+        raise RequestError(f"--mask {text}: not a NumPy array of numbers") from None
+
+
+@app.command("anneal")
+def anneal_command(
+    config: Annotated[str | None, typer.Option(help="YAML file; options below go over it.")] = None,
+    L: Annotated[int | None, typer.Option("--L", help="Lattice size, even.")] = None,
+    J: Annotated[float | None, typer.Option("--J", help="Exchange.")] = None,
+    D: Annotated[float | None, typer.Option("--D", help="Dzyaloshinskii-Moriya coupling.")] = None,
+    B: Annotated[float | None, typer.Option("--B", help="Field along z.")] = None,
+    K: Annotated[float | None, typer.Option("--K", help="Uniaxial anisotropy.")] = None,
+    dm: Annotated[str | None, typer.Option(help="bloch or neel.")] = None,
+    boundary: Annotated[str | None, typer.Option(help="periodic, open or wire.")] = None,
+    mask: Annotated[str | None, typer.Option(help="Sites that exist: disk, or a .npy file.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="linear, geometric or quadratic.")] = None,
+    T_start: Annotated[float | None, typer.Option("--T-start", help="First temperature.")] = None,
+    T_end: Annotated[float | None, typer.Option("--T-end", help="Last temperature.")] = None,
+    sweeps: Annotated[int | None, typer.Option(help="Heat-bath sweeps.")] = None,
+    overrelaxation: Annotated[int | None, typer.Option(help="Over-relaxation sweeps after each.")] = None,
+    finish: Annotated[int | None, typer.Option(help="Greedy sweeps at most, at T = 0.")] = None,
+    torque: Annotated[float | None, typer.Option(help="Largest torque of a finished state.")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Configurations.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    actors: ActorsOption = None,
+    store: StoreOption = STORE,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Anneal a data set; given again, it carries on where it stopped."""
+    from orchestrator import anneal
+
+    given = {
+        "L": L, "configurations": n, "seed": seed,
+        "hamiltonian.J": J, "hamiltonian.D": D, "hamiltonian.B": B, "hamiltonian.K": K,
+        "hamiltonian.dm": dm, "hamiltonian.boundary": boundary,
+        "schedule.kind": schedule, "schedule.T_start": T_start, "schedule.T_end": T_end,
+        "schedule.sweeps": sweeps, "schedule.overrelaxation": overrelaxation,
+        "schedule.finish": finish, "schedule.torque": torque,
+    }  # fmt: skip
+    settings = {key: value for key, value in given.items() if value is not None}
+    request = load(DatasetConfig, config, settings=settings)
+    if mask is not None:
+        request = load(DatasetConfig, config, settings={**settings, "hamiltonian.mask": _mask(mask, request.L)})
+    target = Store(store)
+    if dry_run:
+        done, wanted = anneal.missing(request, target)
+        rows = sum(entry["rows"] for entry in done)
+        print(f"{request.name}: {rows} configurations found, {sum(map(len, wanted))} to anneal in {len(wanted)} shards")
+        return
+    card = anneal.make(request, target, actors)
+    _result("datasets", request.name, {**card, "shards": len(card["shards"])}, target, as_json)
+
+
+@app.command("sweep")
+def sweep_command(
+    space: Annotated[str, typer.Option(help="YAML file, or a space shipped with the program.")] = "evae.yaml",
+    scale: ScaleOption = None,
+    quick: QuickOption = False,
+    settings: SetOption = None,
+    actors: ActorsOption = None,
+    store: StoreOption = STORE,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Anneal what is missing, train, scan beta and gamma, find the collapse, draw it."""
+    from orchestrator import sweep
+
+    config = _sweep_config(space, scale, quick, settings)
+    target = Store(store)
+    if dry_run:
+        print("\n".join(sweep.plan(config, target)))
+        return
+    name, card = sweep.run(config, target, actors)
+    if not as_json:
+        _print_thresholds(card)
+    _result("sweeps", name, card, target, as_json)
+
+
+@app.command("optimize")
+def optimize_command(
+    objective: Annotated[str, typer.Option(help="A name, or module:function.")] = "mz_max",
+    model: Annotated[str | None, typer.Option(help="A model of the store; the best diverse one by default.")] = None,
+    method: Annotated[str | None, typer.Option(help="genetic or gradient.")] = None,
+    population: Annotated[int | None, typer.Option(help="Codes.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Generations, or gradient steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    config: Annotated[str | None, typer.Option(help="YAML file; options go over it.")] = None,
+    settings: SetOption = None,
+    space: Annotated[str, typer.Option(help="What is swept first if the store holds no model.")] = "evae.yaml",
+    scale: ScaleOption = None,
+    quick: QuickOption = False,
+    actors: ActorsOption = None,
+    store: StoreOption = STORE,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Search the latent space of the best model so far."""
+    from orchestrator import models, optimize, sweep
+    from search.objectives import objective as find_objective
+
+    sys.path.insert(0, str(Path.cwd()))
+    given = {
+        "objective": objective,
+        "method": method,
+        "population": population,
+        "iterations": iterations,
+        "seed": seed,
+    }
+    over = {key: value for key, value in given.items() if value is not None}
+    request = load(OptimizeConfig, config, settings={**over, **dict(map(assignment, settings or []))})
+    try:
+        find_objective(request.objective)
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+    target = Store(store)
+    name = target.find(model, "models")[1] if model else models.best(target)
+    if name is None:
+        sweep_config = _sweep_config(space, scale, quick, None)
+        say(f"{store}: no diverse model yet; sweeping {space} first")
+        if dry_run:
+            print("\n".join(sweep.plan(sweep_config, target)))
+            return
+        sweep.run(sweep_config, target, actors)
+        name = models.best(target)
+        if name is None:
+            raise RequestError(f"{store}: no model of {space} generates diverse states; expected one, or --model")
+    if dry_run:
+        print(
+            f"model {name}; {request.method}, {request.population} codes x {request.iterations} iterations; "
+            f"result: optima/{optimize.optimum_name(request, name)}"
+        )
+        return
+    result, card = optimize.run(request, name, target, actors)
+    _result("optima", result, card, target, as_json)
+
+
+@app.command("list")
+def list_command(
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}.")] = None,
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """What the store holds."""
+    if kind is not None and kind not in KINDS:
+        raise RequestError(f"{kind}: expected one of {', '.join(KINDS)}")
+    kinds: tuple[Kind, ...] = (kind,) if kind else KINDS
+    entries = list(_existing(store).cards(*kinds))
+    if as_json:
+        print(json.dumps([{"kind": k, "name": name, "figures": c.get("figures")} for k, name, c in entries]))
+        return
+    table = Table(box=None)
+    for column in ("kind", "name", "figures"):
+        table.add_column(column, overflow="fold")
+    for entry_kind, name, card in entries:
+        table.add_row(entry_kind, name, _brief(entry_kind, card))
+    Console().print(table)
+
+
+@app.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(help="A name, or its beginning or end.")],
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """An artifact's card and its line of descent."""
+    target = _existing(store)
+    kind, found, card = target.find(name)
+    if as_json:
+        print(json.dumps({"kind": kind, "name": found, **card}))
+        return
+    print(f"{kind}/{found}\n{target.folder(kind, found)}")
+    shown = {key: value for key, value in card.items() if key not in ("shards", "history", "files", "parents")}
+    print(json.dumps(shown, indent=1))
+    print("descends from:")
+    for depth, parent in _descent(target, card):
+        print(f"{'  ' * depth}{parent}")
+
+
+def _descent(store: Store, card: dict[str, Any], depth: int = 1, seen: set[str] | None = None) -> list[tuple[int, str]]:
+    """Parents and their parents, each once, with their depth."""
+    seen = set() if seen is None else seen
+    lines = []
+    for parent in card.get("parents", []):
+        if parent in seen:
+            continue
+        seen.add(parent)
+        kind, _, name = parent.partition("/")
+        above = store.card(kind, name)
+        lines.append((depth, parent if above else f"{parent} (missing)"))
+        lines += _descent(store, above or {}, depth + 1, seen)
+    return lines
+
+
+def _existing(root: str) -> Store:
+    store = Store(root)
+    if not store.fs.exists(f"{store.path}/store.json"):
+        raise RequestError(f"{root}: no store here; expected one made by orch anneal, sweep or optimize")
+    return store
+
+
+def _sweep_config(space: str, scale: str | None, quick: bool, settings: list[str] | None) -> SweepConfig:
+    if quick and scale not in (None, "quick"):
+        raise RequestError(f"--quick with --scale {scale}: expected one of them")
+    return load(SweepConfig, space, "quick" if quick else scale, dict(map(assignment, settings or [])))
+
+
+def _brief(kind: str, card: dict[str, Any]) -> str:
+    figures = card.get("figures", {})
+    if kind == "datasets":
+        made = sum(entry["rows"] for entry in card["shards"])
+        return f"{made} of {card['configurations']} configurations"
+    if kind == "sweeps":
+        return ", ".join(f"gamma_c {t['gamma_c'] or float('nan'):.4g}" for t in figures["thresholds"])
+    keys = ("energy_mean", "kspace_mse", "diversity") if kind == "models" else ("score", "mz", "energy", "nodal_points")
+    return ", ".join(f"{key} {figures[key]:.4g}" for key in keys)
+
+
+def _print_thresholds(card: dict[str, Any]) -> None:
+    rows = card["figures"]["thresholds"]
+    table = Table(title=f"data: energy {card['figures']['data']['energy_mean']:.5f}", title_justify="left", box=None)
+    for column in rows[0]:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*("-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+    Console().print(table)
+
+
+def _result(kind: Kind, name: str, card: dict[str, Any], store: Store, as_json: bool) -> None:
+    folder = store.folder(kind, name)
+    if as_json:
+        print(json.dumps({"kind": kind, "name": name, "path": folder, **card}))
+        return
+    if kind == "optima":
+        for key, value in card["figures"].items():
+            print(f"{key:>22}  {value:.6g}")
+    print(folder)
+    for file in card.get("files", {}):
+        print(f"  {folder}/{file}")
+
+
+def main() -> None:
+    """Exit codes: 0 done, 2 the request is wrong, 1 anything else."""
+    try:
+        code = app(standalone_mode=False)
+    except RequestError as error:
+        print(error, file=sys.stderr)
+        code = 2
+    except UsageError as error:
+        print(f"{error.ctx.command_path if error.ctx else 'orch'}: {error.format_message()}", file=sys.stderr)
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; the same command carries on", file=sys.stderr)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Stages of a scan as artifacts: trained when missing, loaded when there."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from nets.collapse import COLLAPSED, DIVERSE, Stage
+from nets.metrics import ensemble
+from nets.sampling import decode, prior
+from nets.training import Training, train, validate
+from nets.vae import VAE, VAEConfig
+from orchestrator.config import DatasetConfig, SweepConfig
+from orchestrator.errors import RequestError
+from orchestrator.store import Store, digest, versions
+from physics.hamiltonian import Hamiltonian
+
+GENERATED = 100  # states that a stage is judged by, as in the 2021 paper
+KEPT = 16  # of them, stored for pictures
+
+
+def stage_request(config: SweepConfig, seed: int, stage: Stage, parent: str | None) -> dict[str, Any]:
+    """All that makes a stage; its hash names the artifact."""
+    training = config.training
+    return {
+        "dataset": config.dataset.name,
+        "model": config.model.on(config.dataset.L).model_dump(mode="json"),
+        "training": training.model_dump(mode="json", exclude={"warmup_steps", "steps"}),
+        "steps": training.warmup_steps if stage.parent is None else training.steps,
+        "beta": stage.beta,
+        "gamma": stage.gamma,
+        "seed": seed,
+        "parent": parent,
+    }
+
+
+def stage_name(request: dict[str, Any]) -> str:
+    return f"evae-b{request['beta']:g}-g{request['gamma']:g}-s{request['seed']}-{digest(request)}"
+
+
+def make_stage(
+    request: dict[str, Any], spins: Tensor, hamiltonian: Hamiltonian, store: Store
+) -> tuple[str, dict[str, Any]]:
+    """Name and card of a stage, trained on ``spins`` from its parent's weights unless it is in the store.
+
+    Its random numbers are seeded by its request, so it is the same wherever and whenever it is made.
+    """
+    name = stage_name(request)
+    if (card := store.card("models", name)) is not None:
+        return name, card
+    started = time.monotonic()
+    seed = int(digest(request), 16) % 2**32
+    training = Training(**request["training"])
+    if request["parent"] is None:
+        torch.manual_seed(seed)
+        model = VAE(VAEConfig(**request["model"])).to(spins.device)
+    else:
+        model = load(request["parent"], store).to(spins.device)
+    held = training.split(len(spins))
+    history = train(
+        model,
+        spins[:held],
+        hamiltonian,
+        training,
+        request["beta"],
+        request["gamma"],
+        request["steps"],
+        seed,
+    )
+    validation = validate(model, spins[held:], hamiltonian, training.batch, seed)
+    codes = torch.from_numpy(prior(GENERATED, model.latent_dim, request["seed"])).to(spins.device)
+    generated = decode(model, codes).cpu()
+    data = ensemble(spins[:GENERATED].cpu(), hamiltonian)
+    figures = ensemble(generated, hamiltonian)
+    weights = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
+    card = store.commit(
+        "models",
+        name,
+        {
+            "kind": "model",
+            "config": request,
+            "parents": [
+                f"datasets/{request['dataset']}",
+                *([f"models/{request['parent']}"] if request["parent"] else []),
+            ],
+            "figures": {
+                **figures,
+                **{f"validation_{key}": value for key, value in validation.items()},
+                "data_kspace_mse": data["kspace_mse"],
+                "diversity": figures["kspace_mse"] / data["kspace_mse"],
+            },
+            "history": history,
+            "seconds": round(time.monotonic() - started, 2),
+            "versions": versions(),
+        },
+        {
+            "weights.safetensors": save_tensors(weights),
+            "generated.float32": generated[:KEPT].numpy().tobytes(),
+        },
+    )
+    return name, card
+
+
+def collapsed(card: dict[str, Any]) -> bool:
+    return card["figures"]["diversity"] < COLLAPSED
+
+
+def load(name: str, store: Store) -> VAE:
+    """A model from the store, in evaluation mode; nothing is unpickled.
+
+    Raises:
+        RequestError: it is missing, damaged, or of another architecture than its card says.
+    """
+    card = store.card("models", name)
+    if card is None:
+        raise RequestError(f"{store.root}: no model {name}")
+    model = VAE(VAEConfig(**card["config"]["model"]))
+    content = store.read("models", name, "weights.safetensors")
+    try:
+        model.load_state_dict(load_tensors(content))
+    except Exception as error:  # safetensors and torch each have several of their own
+        raise RequestError(f"models/{name}: weights do not fit the card: {str(error).splitlines()[0]}") from None
+    return model.eval()
+
+
+def generated(name: str, store: Store) -> np.ndarray:
+    """The stored states of a stage, ``(KEPT, 3, L, L)``."""
+    card = store.card("models", name)
+    assert card is not None
+    L = card["config"]["model"]["L"]
+    return np.frombuffer(store.read("models", name, "generated.float32"), np.float32).reshape(-1, 3, L, L)
+
+
+def dataset_config(name: str, store: Store) -> DatasetConfig:
+    """The data set that a model was trained on."""
+    card = store.card("models", name)
+    data = store.card("datasets", card["config"]["dataset"]) if card else None
+    if data is None:
+        raise RequestError(f"{store.root}: the data set of model {name} is missing")
+    return DatasetConfig(**data["config"])
+
+
+def best(store: Store) -> str | None:
+    """The model with the lowest generated energy among those that still make diverse states, or None."""
+    fit = [
+        (name, card)
+        for _, name, card in store.cards("models")
+        if card["figures"]["diversity"] >= DIVERSE and card["config"]["gamma"] > 0
+    ]
+    return min(fit, key=lambda entry: entry[1]["figures"]["energy_mean"])[0] if fit else None
