@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 import ray
 
 from orchestrator.errors import RequestError
 
 
-def connect() -> None:
-    """Join the cluster that ``ray up`` or ``ray start`` made; without one, start Ray on this machine."""
+CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # written by `ray start`
+
+
+def connect(cpus: float = 0, gpus: float = 0) -> None:
+    """Join the cluster that ``ray up`` or ``ray start`` made; without one, start Ray on this machine.
+
+    Raises:
+        RequestError: this machine has fewer CPUs or GPUs than a trial asks for (a cluster may grow to have them).
+    """
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        ray.init(address="auto", **options)
-    except ConnectionError:
-        ray.init(include_dashboard=False, **options)
-
-
-def require(cpus: float, gpus: float, what: str) -> None:
-    """Raise RequestError unless one node of the cluster has that many CPUs and GPUs."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
-        largest = max((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
+    joined = bool(os.environ.get("RAY_ADDRESS")) or CURRENT_CLUSTER.exists()
+    ray.init(include_dashboard=False, **options)
+    here = ray.cluster_resources()
+    if not joined and (here.get("CPU", 0) < cpus or here.get("GPU", 0) < gpus):
         raise RequestError(
-            f"{what}: expected a node with {cpus:g} CPUs and {gpus:g} GPUs, "
-            f"found at most {largest[0]:g} CPUs and {largest[1]:g} GPUs"
+            f"resources: expected a machine with {cpus:g} CPUs and {gpus:g} GPUs, "
+            f"found {here.get('CPU', 0):g} and {here.get('GPU', 0):g}; a cluster is joined when there is one"
         )
 
 

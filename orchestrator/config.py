@@ -260,7 +260,8 @@ def load(
         content = _merge(content, scales[scale] or {})
     for key, value in (settings or {}).items():
         nested = value
-        for part in reversed(key.split(".")):
+        parts = key.split(".", 1) if key.startswith("space.") else key.split(".")  # the space's own keys are dotted
+        for part in reversed(parts):
             nested = {part: nested}
         content = _merge(content, nested)
     try:
@@ -324,7 +325,12 @@ def _explain(detail: Any, kind: type[BaseModel] | None = None) -> str:
         if isinstance(detail["input"], int | float | str):
             message += f", found {detail['input']!r}" if "found" not in message else ""
         return message
-    message = detail["msg"].replace("Input should be", "expected").replace("a valid ", "a ")
+    message = (
+        detail["msg"]
+        .replace("Input should be", "expected")
+        .replace("a valid integer", "an integer")
+        .replace("a valid ", "a ")
+    )
     return f"{message}, found {detail['input']!r}"
 
 

@@ -25,7 +25,7 @@ from ray.tune.search.optuna import OptunaSearch
 from nets.collapse import Bracket, beta_ladder, bracket, scan
 from nets.metrics import ensemble
 from orchestrator import anneal, models, report
-from orchestrator.cluster import connect, require
+from orchestrator.cluster import connect
 from orchestrator.config import Range, SweepConfig
 from orchestrator.console import progress, say
 from orchestrator.errors import RequestError
@@ -120,8 +120,7 @@ def run(config: SweepConfig, store: Store, actors: int | None = None) -> tuple[s
     if (card := store.card("sweeps", name)) is not None:
         say(f"found sweeps/{name}")
         return name, card
-    connect()
-    require(config.resources.cpus, config.resources.gpus, "resources")
+    connect(config.resources.cpus, config.resources.gpus)
     anneal.make(config.dataset, store, actors)
     spins = anneal.read(config.dataset.name, store)
     trials = _tune(config, store, spins)

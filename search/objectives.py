@@ -64,7 +64,10 @@ def objective(name: str) -> Objective:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"objective {name}: {error}") from None
-    score = found(torch.nn.functional.normalize(torch.ones(2, 3, 16, 16), dim=1), Hamiltonian())
+    try:
+        score = found(torch.nn.functional.normalize(torch.ones(2, 3, 16, 16), dim=1), Hamiltonian())
+    except Exception as error:
+        raise ValueError(f"objective {name}: fails on two configurations of 16 x 16: {error}") from None
     if not isinstance(score, Tensor) or score.shape != (2,):
         raise ValueError(f"objective {name}: expected a score for each of 2 configurations, found {score!r}")
     return found

@@ -1,0 +1,118 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from nets.layers import CircularConv2d, UpsampleConv2d, circular_pad
+from nets.losses import kl_divergence, reconstruction
+from nets.metrics import ensemble
+from nets.sampling import decode, prior
+from nets.training import DivergedError, Training, batches, train
+from nets.vae import VAE, VAEConfig
+from physics.hamiltonian import Hamiltonian
+from physics.textures import spiral
+
+H = Hamiltonian(D=1.0, B=0.2)
+
+
+def some_spins(n=64, L=16):
+    k = torch.linspace(0, 2 * math.pi, n)[:, None, None]
+    z, phase = torch.rand(n, L, L, generator=torch.Generator().manual_seed(0)) * 0.5, k.expand(n, L, L)
+    r = (1 - z * z).sqrt()
+    return torch.stack((r * phase.cos(), r * phase.sin(), z), 1)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_upsampled_convolution_is_upsampling_then_convolution(kernel):
+    folded = UpsampleConv2d(4, 3, kernel).double()
+    plain = CircularConv2d(4, 3, kernel).double()
+    plain.load_state_dict(folded.state_dict())
+    x = torch.randn(2, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    y, expected = folded(x), plain(nn.Upsample(scale_factor=2)(x))
+    assert torch.allclose(y, expected, atol=1e-12)
+    y.square().sum().backward()
+    expected.square().sum().backward()
+    assert torch.allclose(folded.weight.grad, plain.weight.grad, atol=1e-9)
+
+
+def test_circular_convolution_commutes_with_translation():
+    layer, x = CircularConv2d(3, 2, 5), torch.randn(1, 3, 8, 8)
+    assert torch.allclose(layer(x.roll((3, -2), (2, 3))), layer(x).roll((3, -2), (2, 3)), atol=1e-5)
+
+
+def test_padding_wraps_more_than_once():
+    assert circular_pad(torch.tensor([[0.0, 1.0], [2.0, 3.0]]), 3)[3].tolist() == [1, 0, 1, 0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(("name", "L"), [("evae-2021", 16), ("evae-2021", 48), ("vae-2022", 32)])
+def test_decoder_makes_unit_spins(name, L):
+    model = VAE(VAEConfig(name=name, L=L, latent=7)).eval()
+    spins = model.decode(torch.randn(3, 7))
+    assert spins.shape == (3, 3, L, L)
+    assert torch.allclose(spins.norm(dim=1), torch.ones(3, L, L), atol=1e-5)
+
+
+def test_papers_dense_layer_has_3072_neurons():
+    decoder = VAE(VAEConfig(L=128)).decoder
+    assert [m.out_features for m in decoder if isinstance(m, nn.Linear)] == [512, 3072]
+
+
+def test_lattice_must_be_a_multiple_of_16():
+    with pytest.raises(ValueError, match="multiple of 16"):
+        VAEConfig(L=24)
+
+
+def test_losses_by_hand():
+    up, tilted = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    up[:, 2], tilted[:, 0] = 1.0, 1.0
+    assert reconstruction(tilted, up).item() == pytest.approx(2 / 3)
+    mean, log_variance = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.zeros(2, 2)
+    assert kl_divergence(mean, log_variance).item() == pytest.approx(0.5 * (1 + 4) / 2)
+    assert kl_divergence(torch.zeros(1, 1), torch.full((1, 1), math.log(4.0))).item() == pytest.approx(
+        0.5 * (4 - math.log(4) - 1)
+    )
+
+
+def trained(seed=3, rate=1e-3, spins=None):
+    torch.manual_seed(0)
+    model = VAE(VAEConfig(L=16, latent=8, hidden=32))
+    training = Training(batch=16, learning_rate=rate)
+    history = train(model, some_spins() if spins is None else spins, H, training, 1e-4, 0.1, 60, seed)
+    return model, history
+
+
+def test_training_is_repeatable_to_the_last_bit_and_lowers_the_loss():
+    (a, history), (b, _), (c, _) = trained(), trained(), trained(seed=4)
+    same = [torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True)]
+    other = [torch.equal(x, y) for x, y in zip(a.parameters(), c.parameters(), strict=True)]
+    assert all(same)
+    assert not all(other)
+    assert history[-1][1] < 0.5 * history[0][1]
+
+
+def test_a_loss_that_is_not_a_number_stops_training():
+    spins = some_spins()
+    spins[5] = torch.nan
+    with pytest.raises(DivergedError, match="reconstruction = nan"):
+        trained(spins=spins)
+
+
+def test_batches_hold_each_index_once_an_epoch():
+    stream = batches(10, 3, torch.Generator().manual_seed(0))
+    epoch = torch.cat([next(stream) for _ in range(3)])
+    assert len(set(epoch.tolist())) == 9
+
+
+def test_chunks_decode_as_the_whole():
+    model = VAE(VAEConfig(L=16, latent=8)).eval()
+    codes = prior(37, 8, 0)
+    assert torch.allclose(decode(model, codes), decode(model, codes, 37), atol=1e-6)
+
+
+def test_figures_of_one_state_repeated():
+    state = torch.from_numpy(spiral(Hamiltonian(D=0.5), 32, 2, 0)).float().expand(4, 3, 32, 32)
+    figures = ensemble(state, Hamiltonian(D=0.5))
+    assert figures["kspace_mse"] == pytest.approx(0, abs=1e-9)
+    assert figures["mz_mean"] == pytest.approx(0, abs=1e-6)
+    assert figures["nodal_points"] == 0

@@ -1,0 +1,60 @@
+"""A tiny system on which the whole path takes seconds, and Ray on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from orchestrator.config import DatasetConfig, SweepConfig
+from orchestrator.store import Store
+
+TINY = """
+name: tiny
+dataset:
+  L: 16
+  hamiltonian: {D: 1.0, B: 0.4}
+  schedule: {sweeps: 20, finish: 50}
+  configurations: 256
+training: {batch: 16, warmup_steps: 30, steps: 10}
+scan: {beta_start: 1.0e-5, gammas: [1, 10, 100], refine: 1}
+space: {scan.beta: [1.0e-4]}
+seeds: [0, 1]
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("space") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def on_ray() -> Iterator[None]:
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def swept(tiny: Path, tmp_path_factory: pytest.TempPathFactory, on_ray: None) -> tuple[SweepConfig, Store]:
+    """An undisturbed sweep of the tiny space."""
+    from orchestrator import sweep
+    from orchestrator.config import load
+
+    config, store = load(SweepConfig, str(tiny)), Store(str(tmp_path_factory.mktemp("swept") / "store"))
+    sweep.run(config, store)
+    return config, store
+
+
+@pytest.fixture(scope="session")
+def small_data() -> DatasetConfig:
+    return DatasetConfig.model_validate({"L": 8, "schedule": {"sweeps": 5, "finish": 20}, "configurations": 4096 * 4})

@@ -1,0 +1,97 @@
+import threading
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import ray
+import torch
+from driving import contents, kill_when, orch
+
+from orchestrator import anneal
+from orchestrator.errors import RequestError
+from orchestrator.store import Store
+from physics.annealing import anneal as anneal_here
+
+COMMAND = ["anneal", "--L", "8", "--sweeps", "5", "--finish", "20", "--n", "16384"]
+SLOW = ["anneal", "--L", "16", "--sweeps", "300", "--finish", "20", "--n", "16384"]
+
+
+def test_one_actor_and_two_make_the_same_bytes(small_data, on_ray, tmp_path):
+    one, two = Store(str(tmp_path / "one")), Store(str(tmp_path / "two"))
+    anneal.make(small_data, one, actors=1)
+    anneal.make(small_data, two, actors=2)
+    assert contents(one, "datasets") == contents(two, "datasets")
+    assert len(contents(one, "datasets")) == len(anneal.shards(small_data)) + 1
+
+
+def test_the_data_are_what_the_kernel_makes(small_data, on_ray, store):
+    anneal.make(small_data, store)
+    spins = anneal.read(small_data.name, store)
+    assert spins.shape == (small_data.configurations, 3, 8, 8)
+    chosen = [0, 777, 5000, 16383]
+    alone = anneal_here(small_data.hamiltonian, small_data.schedule, 8, small_data.seed, chosen)
+    assert np.array_equal(spins[chosen], alone)
+    shard = pq.read_table(Path(store.folder("datasets", small_data.name)) / "00000000.parquet")
+    energy = small_data.hamiltonian.energy(torch.from_numpy(spins[: len(shard)]))
+    assert np.allclose(shard["energy"].to_numpy(), energy.numpy(), atol=1e-6)
+    assert np.array_equal(anneal.read(small_data.name, store, 100), spins[:100])
+
+
+def test_actors_killed_at_random_cost_nothing_but_time(small_data, on_ray, tmp_path, monkeypatch):
+    calm, stormy = Store(str(tmp_path / "calm")), Store(str(tmp_path / "stormy"))
+    anneal.make(small_data, calm)
+    actors = []
+    hire = anneal.Annealer.remote
+    monkeypatch.setattr(anneal.Annealer, "remote", lambda *a: actors.append(hire(*a)) or actors[-1])
+    killed = []
+
+    def storm():
+        while len(killed) < 3 and not over.wait(0.15):
+            if actors:
+                ray.kill(actors[-1])
+                killed.append(actors[-1])
+
+    over = threading.Event()
+    thread = threading.Thread(target=storm)
+    thread.start()
+    anneal.make(small_data, stormy)
+    over.set()
+    thread.join()
+    assert killed
+    assert contents(calm, "datasets") == contents(stormy, "datasets")
+
+
+def test_a_killed_driver_carries_on_with_what_is_finished(tmp_path, on_ray):
+    import subprocess
+
+    folder = tmp_path / "killed" / "datasets"
+    kill_when(orch(*SLOW, "--store", str(tmp_path / "killed")), lambda: len(list(folder.glob("*/*.parquet"))) >= 3)
+    finished = {path.name: path.stat().st_mtime_ns for path in folder.glob("*/*.parquet")}
+    for name in ("killed", "calm"):
+        subprocess.run(orch(*SLOW, "--store", str(tmp_path / name)), check=True, capture_output=True)
+    after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*/*.parquet")}
+    assert 3 <= len(finished) < len(after)
+    assert {name: after[name] for name in finished} == finished
+    assert contents(Store(str(tmp_path / "killed")), "datasets") == contents(Store(str(tmp_path / "calm")), "datasets")
+
+
+def test_a_corrupted_shard_is_named(small_data, on_ray, store):
+    anneal.make(small_data, store)
+    shard = Path(store.folder("datasets", small_data.name)) / "00002048.parquet"
+    content = bytearray(shard.read_bytes())
+    content[5000] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(RequestError, match=r"00002048.parquet: damaged"):
+        anneal.read(small_data.name, store)
+
+
+def test_a_data_set_that_is_not_whole_is_not_read(small_data, store):
+    anneal._manifest(small_data, store, [])
+    with pytest.raises(RequestError, match="not whole"):
+        anneal.read(small_data.name, store)
+
+
+def test_shards_hold_every_configuration_once(small_data):
+    parts = anneal.shards(small_data)
+    assert [i for part in parts for i in part] == list(range(small_data.configurations))

@@ -1,0 +1,112 @@
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from orchestrator import models, optimize
+from orchestrator.config import OptimizeConfig
+from orchestrator.errors import RequestError
+from orchestrator.store import Store
+from physics.observables import magnetization
+
+
+@pytest.fixture
+def model(swept) -> tuple[str, Store]:
+    _, store = swept
+    return next(name for _, name, card in store.cards("models") if card["config"]["gamma"] == 1), store
+
+
+def search(model, actors=2, **settings):
+    config = OptimizeConfig(**{"population": 40, "iterations": 12, **settings})
+    return optimize.run(config, *model, actors)
+
+
+def spins_of(name: str, store: Store) -> np.ndarray:
+    row = pd.read_parquet(Path(store.folder("optima", name)) / "winner.parquet").iloc[0]
+    return np.asarray(row["spins"], np.float32).reshape(3, row["L"], row["L"])
+
+
+@pytest.mark.parametrize("method", ["genetic", "gradient"])
+def test_the_winner_is_stored_with_its_figures_and_beats_the_prior(model, method):
+    name, card = search(model, method=method, learning_rate=0.05)
+    spins = spins_of(name, model[1])
+    assert magnetization(torch.from_numpy(spins))[2].item() == pytest.approx(card["figures"]["score"], abs=1e-5)
+    decoder = models.load(model[0], model[1])
+    from nets.sampling import decode, prior
+
+    assert card["figures"]["score"] > magnetization(decode(decoder, prior(40, decoder.latent_dim, 0)))[:, 2].max()
+    assert card["parents"] == [f"models/{model[0]}"]
+
+
+def test_scores_do_not_depend_on_the_number_of_actors(swept, tmp_path, model):
+    import shutil
+
+    results = []
+    for actors in (1, 3):
+        copy = tmp_path / str(actors)
+        shutil.copytree(model[1].path, copy, ignore=shutil.ignore_patterns("optima"))
+        store = Store(str(copy))
+        name, card = search((model[0], store), actors=actors, seed=5)
+        results.append((card["figures"]["score"], spins_of(name, store)))
+    assert results[0][0] == results[1][0]
+    assert np.array_equal(results[0][1], results[1][1])
+
+
+def test_a_stopped_search_continues_exactly(model, monkeypatch, tmp_path):
+    import shutil
+
+    shutil.copytree(model[1].path, tmp_path / "s", ignore=shutil.ignore_patterns("optima"))
+    stopped = (model[0], Store(str(tmp_path / "s")))
+    _, whole = search(model, seed=9)
+    monkeypatch.setattr(optimize, "CHECKPOINT_SECONDS", 0.0)
+    original, calls = optimize._save, []
+
+    def fail(*arguments):
+        original(*arguments)
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(optimize, "_save", fail)
+    with pytest.raises(KeyboardInterrupt):
+        search(stopped, seed=9)
+    _, card = search(stopped, seed=9)
+    assert len(calls) == 12
+    assert card["figures"]["score"] == whole["figures"]["score"]
+
+
+def test_an_objective_of_ones_own_is_searched(model, tmp_path, monkeypatch):
+    (tmp_path / "my_objectives.py").write_text(
+        textwrap.dedent("""
+            def mx(spins, hamiltonian):
+                return spins[:, 0].mean((-2, -1))
+        """)
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import cloudpickle
+    import my_objectives
+
+    cloudpickle.register_pickle_by_value(my_objectives)
+    name, card = search(model, objective="my_objectives:mx")
+    assert card["figures"]["score"] == pytest.approx(spins_of(name, model[1])[0].mean(), abs=1e-5)
+
+
+def test_chunks_cut_between_decoding_batches():
+    codes = np.arange(100)[:, None]
+    for parts in (1, 2, 3, 7, 20):
+        pieces = optimize.chunks(codes, parts)
+        assert np.array_equal(np.concatenate(pieces), codes)
+        assert all(len(piece) % optimize.CHUNK == 0 for piece in pieces[:-1])
+
+
+def test_truncated_weights_are_one_clear_line(model, tmp_path):
+    import shutil
+
+    shutil.copytree(model[1].path, tmp_path / "s")
+    file = tmp_path / "s" / "models" / model[0] / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(RequestError, match=r"weights.safetensors: damaged: 1000 bytes"):
+        models.load(model[0], Store(str(tmp_path / "s")))
