@@ -10,7 +10,6 @@ import ray
 
 from orchestrator.errors import RequestError
 
-
 CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # written by `ray start`
 
 

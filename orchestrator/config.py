@@ -77,7 +77,7 @@ class Scan(Strict):
 
     beta: PositiveFloat = 1e-3
     beta_start: PositiveFloat = 1e-6
-    gammas: tuple[NonNegativeFloat, ...] = (1, 10, 30, 100, 300, 1000, 3000, 10000)
+    gammas: tuple[NonNegativeFloat, ...] = (1, 10, 30, 100, 300, 1000, 3000, 1e4, 3e4, 1e5)
     refine: NonNegativeInt = 2
 
     @model_validator(mode="after")

@@ -22,6 +22,7 @@ from orchestrator.store import Store, digest, versions
 from physics.hamiltonian import Hamiltonian
 
 GENERATED = 100  # states that a stage is judged by, as in the 2021 paper
+FAITHFUL = 0.15  # validation L_RC; independent directions have 2/3
 KEPT = 16  # of them, stored for pictures
 
 
@@ -147,10 +148,15 @@ def dataset_config(name: str, store: Store) -> DatasetConfig:
 
 
 def best(store: Store) -> str | None:
-    """The model with the lowest generated energy among those that still make diverse states, or None."""
-    fit = [
-        (name, card)
-        for _, name, card in store.cards("models")
-        if card["figures"]["diversity"] >= DIVERSE and card["config"]["gamma"] > 0
-    ]
-    return min(fit, key=lambda entry: entry[1]["figures"]["energy_mean"])[0] if fit else None
+    """The model to search: of those that make diverse states, one that still reconstructs, lowest in energy.
+
+    Past the point where the Hamiltonian loss wins over the reconstruction, codes no longer stand for states of the
+    data; such models are taken only when there is no other.  None if no model is diverse.
+    """
+
+    def rank(entry: tuple[str, dict[str, float]]) -> tuple[bool, float]:
+        return entry[1]["validation_reconstruction"] > FAITHFUL, entry[1]["energy_mean"]
+
+    cards = ((name, card) for _, name, card in store.cards("models") if card["config"]["gamma"] > 0)
+    fit = [(name, card["figures"]) for name, card in cards if card["figures"]["diversity"] >= DIVERSE]
+    return min(fit, key=rank)[0] if fit else None

@@ -81,7 +81,7 @@ def run(config: OptimizeConfig, model: str, store: Store, actors: int | None = N
     spins = anneal.read(dataset.name, store, COMPARED)
     latent = models.load(model, store).latent_dim
     connect()
-    actors = min(actors or cpus(), -(-config.population // CHUNK))
+    actors = min(actors or cpus(), cpus(), -(-config.population // CHUNK))  # one that waits for a CPU would stall all
     scorers = [
         Scorer.remote(model, store, function, dataset.hamiltonian)  # type: ignore[attr-defined]
         for _ in range(actors)
