@@ -7,6 +7,7 @@ which stage comes next and whose weights it starts from.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Generator, Iterable, Sequence
 from typing import NamedTuple
@@ -24,7 +25,7 @@ class Stage(NamedTuple):
 
 
 class Bracket(NamedTuple):
-    """gamma_c lies between the largest gamma that kept the model diverse and the smallest that collapsed it."""
+    """gamma_c lies between a gamma that kept the model diverse and the next that collapsed it."""
 
     lower: float
     upper: float
@@ -48,12 +49,15 @@ def beta_ladder(beta: float, start: float) -> list[float]:
 
 
 def bracket(gammas: Sequence[float], collapsed: Sequence[bool]) -> Bracket | None:
-    """Around the gamma above which every model had collapsed; None if the scan does not hold it."""
+    """The first gap, going up in gamma, from a diverse model to a collapsed one; None if there is none.
+
+    The first, since far above it large gradients can throw a collapsed model out of its state again.
+    """
     stages = sorted(zip(gammas, collapsed, strict=True))
-    held = [i for i, (_, fallen) in enumerate(stages) if not fallen]
-    if not held or held[-1] + 1 == len(stages):
-        return None
-    return Bracket(stages[held[-1]][0], stages[held[-1] + 1][0])
+    for (lower, fallen_below), (upper, fallen_above) in itertools.pairwise(stages):
+        if fallen_above and not fallen_below:
+            return Bracket(lower, upper)
+    return None
 
 
 def scan(beta: float, beta_start: float, gammas: Iterable[float], refine: int) -> Generator[Stage, bool, None]:

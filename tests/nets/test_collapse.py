@@ -26,12 +26,13 @@ def test_beta_rises_by_decades_to_its_value(beta, ladder):
     ("collapsed", "expected"),
     [
         ([False, False, True, True], (10, 100)),
-        ([False, True, False, True], (100, 1000)),
+        ([False, True, False, True], (1, 10)),
+        ([True, False, True, True], (10, 100)),
         ([False] * 4, None),
         ([True] * 4, None),
     ],
 )
-def test_bracket_lies_above_the_last_diverse_model(collapsed, expected):
+def test_bracket_is_the_first_fall_from_diverse_to_collapsed(collapsed, expected):
     assert bracket([1, 10, 100, 1000], collapsed) == expected
 
 

@@ -86,8 +86,8 @@ def test_an_objective_of_ones_own_is_searched(model, tmp_path, monkeypatch):
         """)
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    import cloudpickle
     import my_objectives
+    from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(my_objectives)
     name, card = search(model, objective="my_objectives:mx")
