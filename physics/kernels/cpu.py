@@ -118,12 +118,14 @@ def _heat_bath(hx, hy, hz, T, bits, phase):
     With a = 2|h|/T and u uniform in (0, 1], 1 - cos(angle to h) = -(T/|h|) ln(u + (1 - u) exp(-a)),
     and a uniform azimuth.
     """
-    h2 = hx * hx + hy * hy + hz * hz + f32(1e-20)
+    hz = hz + np.copysign(f32(1e-10), hz)  # where there is no field, a direction all the same
+    h2 = hx * hx + hy * hy + hz * hz
     inv = f32(1.0) / np.sqrt(h2)
     h = h2 * inv
     u = _unit_interval(bits)
-    d = T * inv * _neg_log(u + (f32(1.0) - u) * _exp_neg(f32(2.0) * h / T))
-    d = min(d, f32(2.0))
+    a = f32(2.0) * h / T
+    d = T * inv * _neg_log(u + (f32(1.0) - u) * _exp_neg(a))
+    d = min(d, f32(2.0)) if a > f32(1e-4) else f32(2.0) * (f32(1.0) - u)
     sin = np.sqrt(d * (f32(2.0) - d))
     cp, sp = _cos_sin_pi(f32(i32(phase)) * f32(2.0**-31))
     # Turned by pi about the bisector of h and +-z, which carries that pole to h.
