@@ -13,7 +13,14 @@ from orchestrator.cluster import connect
 from orchestrator.config import DatasetConfig
 from orchestrator.store import Store
 
-CONFIG = DatasetConfig.model_validate({"L": 128, "hamiltonian": {"D": 0.3}, "configurations": 256})
+CONFIG = DatasetConfig.model_validate(
+    {
+        "L": 128,
+        "hamiltonian": {"D": 0.3},
+        "schedule": {"kind": "linear", "sweeps": 200, "overrelaxation": 5, "finish": 300},
+        "configurations": 128,
+    }
+)
 
 
 def seconds(actors: int) -> float:
@@ -27,7 +34,7 @@ if __name__ == "__main__":
     connect()
     seconds(2)  # compiles
     one, two = [], []
-    for _ in range(3):
+    for _ in range(2):
         one.append(seconds(1))
         two.append(seconds(2))
     print(f"one actor  {CONFIG.configurations / min(one):8.1f} configurations/s")
