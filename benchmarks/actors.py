@@ -17,8 +17,7 @@ CONFIG = DatasetConfig.model_validate(
     {
         "L": 128,
         "hamiltonian": {"D": 0.3},
-        "schedule": {"kind": "linear", "sweeps": 200, "overrelaxation": 5, "finish": 300},
-        "configurations": 128,
+        "configurations": 768,
     }
 )
 

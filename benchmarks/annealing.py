@@ -28,7 +28,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from physics.annealing import Replicas, Schedule, anneal, batch_size
+from physics.annealing import Replicas, batch_size
 from physics.hamiltonian import Hamiltonian
 
 MAGNET = Hamiltonian(D=0.3)
@@ -146,7 +146,7 @@ def energy(spins: np.ndarray) -> float:
     return MAGNET.energy(torch.from_numpy(spins)).mean().item() - 2
 
 
-def race(L: int, updates: int, schedule: Schedule, c: HeatBath | None, rounds: int) -> tuple[list[str], list[str]]:
+def race(L: int, updates: int, c: HeatBath | None, rounds: int) -> tuple[list[str], list[str]]:
     """Table rows of one lattice size: ns per update of every contestant, and the energies they reach."""
     replicas, sites = batch_size(L), L * L
     batch = Replicas(MAGNET, L, 1, range(replicas))
@@ -157,7 +157,6 @@ def race(L: int, updates: int, schedule: Schedule, c: HeatBath | None, rounds: i
     contestants: dict[str, Callable[[], object]] = {
         "heat bath": lambda: batch.heat_bath(temperatures),
         "with reflections": lambda: batch.heat_bath(temperatures, REFLECTIONS),
-        "anneal": lambda: anneal(MAGNET, schedule, L, 1, range(replicas)),
     }
     for name, heat_bath in plain.items():
         contestants[name] = partial(heat_bath, spins[name], plain_sweeps)
@@ -166,26 +165,25 @@ def race(L: int, updates: int, schedule: Schedule, c: HeatBath | None, rounds: i
     ns = 1e9 / (sites * replicas)
     kernel = seconds["heat bath"] * ns / sweeps
     reflection = (seconds["with reflections"] - seconds["heat bath"]) * ns / (sweeps * REFLECTIONS)
-    whole = seconds["anneal"] * ns / schedule.updates_per_spin
     plain_ns = [seconds[name] * 1e9 / (sites * plain_sweeps) for name in plain]
     reached = [energy(np.moveaxis(state, -1, 0).copy()) for state in spins.values()]
-    row = [f"{L}", f"{replicas}", f"{kernel:.2f}", f"{reflection:.2f}", f"{whole:.2f}"]
+    row = [f"{L}", f"{replicas}", f"{kernel:.2f}", f"{reflection:.2f}"]
     row += [f"{t:.1f}" for t in plain_ns] + [f"{t / kernel:.1f}" for t in plain_ns]
     return row, [f"{L}", *(f"{e:.4f}" for e in (energy(batch.spins()), *reached))]
 
 
-def sizes(lattices: list[int], updates: int, schedule: Schedule, rounds: int) -> tuple[Table, Table]:
+def sizes(lattices: list[int], updates: int, rounds: int) -> tuple[Table, Table]:
     c = plain_c()
     names = ["numba", "C"] if c else ["numba"]
     speed = Table(title="ns of CPU time per spin update", title_justify="left")
     ratios = [f"{name} / kernel" for name in names]
-    for column in ("L", "replicas", "heat bath", "over-relaxation", "anneal()", *names, *ratios):
+    for column in ("L", "replicas", "heat bath", "over-relaxation", *names, *ratios):
         speed.add_column(column, justify="right")
     energies = Table(title=f"E/N at T = {T:g} after the last round", title_justify="left")
     for column in ("L", "kernel", *names):
         energies.add_column(column, justify="right")
     for L in lattices:
-        times, reached = race(L, updates, schedule, c, rounds)
+        times, reached = race(L, updates, c, rounds)
         speed.add_row(*times)
         energies.add_row(*reached)
     return speed, energies
@@ -229,14 +227,9 @@ def cpu_model() -> str:
 def main(quick: bool) -> None:
     torch.set_num_threads(1)
     updates, rounds = (10**5, 3) if quick else (2 * 10**6, 7)
-    schedule = Schedule(sweeps=50, finish=100) if quick else Schedule()
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(f"{cpu_model()}, {platform.platform()}, numba {nb.__version__} ({nb.config.CPU_NAME or 'host'})")
-    console.print(
-        f"anneal(): {schedule.sweeps} {schedule.kind} sweeps with {schedule.overrelaxation} over-relaxation each, "
-        "its time with start and finish shared among these updates"
-    )
-    for table in sizes([32, 64, 128, 256], updates, schedule, rounds):
+    for table in sizes([32, 64, 128, 256], updates, rounds):
         console.print(table)
     console.print(variants(128, updates, rounds))
 

@@ -30,13 +30,14 @@ from physics.observables import magnetization, topological_charge
 
 SHARD_BYTES = 32 * 2**20
 SHARD_UPDATES = 2e10  # about a minute of one core: what a death costs at most
+TYPICAL_FINISH = 2000
 SHARDS_AT_LEAST = 16
 
 
 def shard_rows(config: DatasetConfig) -> int:
     """Configurations a shard: whole batches of the kernel, within the limits above; a function of the request."""
     size, schedule = batch_size(config.L), config.schedule
-    updates = (schedule.updates_per_spin + schedule.finish) * config.L**2
+    updates = (schedule.updates_per_spin + min(schedule.finish, TYPICAL_FINISH)) * config.L**2
     rows = min(SHARD_BYTES / (12 * config.L**2), SHARD_UPDATES / updates, config.configurations / SHARDS_AT_LEAST)
     return max(1, math.ceil(rows / size)) * size
 

@@ -69,16 +69,24 @@ def kspace_mse(spins: Tensor) -> Tensor:
 
 
 def topological_charge(spins: Tensor, hamiltonian: Hamiltonian | None = None) -> Tensor:
-    """Sum of the solid angles of all elementary triangles over 4 pi (Berg and Lüscher, 1981).
+    """The sum of :func:`charge_density`: an integer on a periodic lattice.
 
-    An integer on a periodic lattice.  Axes are right-handed (x with the column, y with the row), so a skyrmion
-    with its core down in an up background counts -1.  Pass the Hamiltonian for other boundaries.
+    Axes are right-handed (x with the column, y with the row), so a skyrmion with its core down in an up background
+    counts -1.  Pass the Hamiltonian for other boundaries.
+    """
+    return charge_density(spins, hamiltonian).sum((-2, -1))
+
+
+def charge_density(spins: Tensor, hamiltonian: Hamiltonian | None = None) -> Tensor:
+    """Topological charge of each plaquette, ``(..., L, L)``, from the site at its corner.
+
+    Solid angles of its two triangles over 4 pi (Berg and Lüscher, 1981).
     """
     lattice = hamiltonian or Hamiltonian()
     corner = torch.as_tensor(spins)
     right, up = lattice.shift(corner, X, 1), lattice.shift(corner, Y, 1)
     across = lattice.shift(right, Y, 1)
-    return (_solid_angle(corner, right, across) + _solid_angle(corner, across, up)).sum((-2, -1)) / (4 * math.pi)
+    return (_solid_angle(corner, right, across) + _solid_angle(corner, across, up)) / (4 * math.pi)
 
 
 def _solid_angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:

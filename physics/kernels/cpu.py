@@ -120,19 +120,21 @@ def _heat_bath(hx, hy, hz, T, bits, phase):
     """
     hz = hz + np.copysign(f32(1e-10), hz)  # where there is no field, a direction all the same
     h2 = hx * hx + hy * hy + hz * hz
-    inv = f32(1.0) / np.sqrt(h2)
-    h = h2 * inv
+    h = np.sqrt(h2)
+    height = h + abs(hz)
+    per = f32(1.0) / (h2 * height)  # the only division, made to serve twice
+    scale = h * per
     u = _unit_interval(bits)
     a = f32(2.0) * h / T
-    d = T * inv * _neg_log(u + (f32(1.0) - u) * _exp_neg(a))
+    d = T * (scale * height) * _neg_log(u + (f32(1.0) - u) * _exp_neg(a))
     d = min(d, f32(2.0)) if a > f32(1e-4) else f32(2.0) * (f32(1.0) - u)
     sin = np.sqrt(d * (f32(2.0) - d))
     cp, sp = _cos_sin_pi(f32(i32(phase)) * f32(2.0**-31))
     # Turned by pi about the bisector of h and +-z, which carries that pole to h.
     pole = np.copysign(f32(1.0), hz)
     x, y, z = sin * cp, sin * sp, pole * (f32(1.0) - d)
-    wz = hz + pole * h
-    scale = (x * hx + y * hy + z * wz) / (h * (h + abs(hz)))
+    wz = pole * height
+    scale = scale * (x * hx + y * hy + z * wz)
     return scale * hx - x, scale * hy - y, scale * wz - z
 
 
@@ -242,6 +244,28 @@ def _align_strip(own, other, y, up, down, left, right, first, n, J, D, B, K, ome
 
 
 @compiled
+def _torque_strip(own, other, y, up, down, left, right, first, n, J, D, B, K, largest):
+    sx, sy, sz = _strips(own, y, first)
+    u, d = _strips(other, up, first), _strips(other, down, first)
+    le, r = _strips(other, y, left), _strips(other, y, right)
+    for k in range(n):
+        hx, hy, hz = _field(k, u, d, le, r, J, D, B)
+        x, y_, z = sx[k], sy[k], sz[k]
+        hz = hz + f32(2.0) * K * z
+        cx, cy, cz = y_ * hz - z * hy, z * hx - x * hz, x * hy - y_ * hx
+        largest[k] = max(largest[k], cx * cx + cy * cy + cz * cz)
+
+
+@inlined
+def _neighbours(y, p, L, replicas, open_y):
+    """Rows above and below row ``y`` of sublattice ``p``, and where the strips to its left and right begin."""
+    up = y + 1 if y + 1 < L or open_y else 0
+    down = y - 1 if y > 0 else (L if open_y else L - 1)
+    left = ((y + p) & 1) * replicas
+    return up, down, left, left + replicas
+
+
+@compiled
 def sweep(move, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T):
     """One move on every site, sublattice by sublattice, in place.
 
@@ -249,7 +273,7 @@ def sweep(move, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T):
         move: HEAT_BATH, REFLECT (over-relaxation) or ALIGN (greedy, ``T`` then holds omega).
         spins: float32 ``(2, L + 1, 3, pitch)`` from :func:`pack`; row ``L`` is absent.
         rng: uint32 ``(2, lanes)``, one generator a lane.
-        vacant: bool ``(2, L, L/2)``, the sites that a mask leaves out.
+        vacant: bool ``(2, L, L/2)``, the sites that a mask leaves out; ``(2, L, 0)`` if it leaves out none.
         replicas: how many configurations lie innermost.
         open_x, open_y: no bonds across that edge.
     """
@@ -259,10 +283,7 @@ def sweep(move, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T):
     for p in range(2):
         own, other = spins[p], spins[1 - p]
         for y in range(L):
-            up = y + 1 if y + 1 < L or open_y else 0
-            down = y - 1 if y > 0 else (L if open_y else L - 1)
-            left = ((y + p) & 1) * replicas
-            right = left + replicas
+            up, down, left, right = _neighbours(y, p, L, replicas, open_y)
             if move == ALIGN:
                 _align_strip(own, other, y, up, down, left, right, replicas, n, J, D, B, K, T)
             elif f32(0.0) != K:
@@ -271,11 +292,11 @@ def sweep(move, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T):
                 _heat_bath_strip(own, other, y, up, down, left, right, replicas, n, rng, J, D, B, T)
             else:
                 _reflect_strip(own, other, y, up, down, left, right, replicas, n, J, D, B)
+            for j in range(vacant.shape[2]):
+                if vacant[p, y, j]:
+                    own[y, :, (j + 1) * replicas : (j + 2) * replicas] = f32(0.0)
             for c in range(3):
                 row = own[y, c]
-                for j in range(L // 2):
-                    if vacant[p, y, j]:
-                        row[(j + 1) * replicas : (j + 2) * replicas] = f32(0.0)
                 if open_x:
                     row[width + replicas :] = f32(0.0)
                 else:
@@ -298,6 +319,24 @@ def align(spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, omega, sweep
     """Greedy sweeps at T = 0 with over-relaxation factor ``omega`` (1 is plain alignment)."""
     for _ in range(sweeps):
         sweep(ALIGN, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, omega)
+
+
+@compiled
+def largest_torque(spins, replicas, open_y, J, D, B, K):
+    """The largest |S x h| of each replica, float32 ``(replicas,)``."""
+    L = spins.shape[1] - 1
+    half = L // 2
+    largest = np.zeros(spins.shape[3] - 2 * replicas, f32)
+    for p in range(2):
+        for y in range(L):
+            up, down, left, right = _neighbours(y, p, L, replicas, open_y)
+            _torque_strip(
+                spins[p], spins[1 - p], y, up, down, left, right, replicas, half * replicas, J, D, B, K, largest
+            )
+    result = np.zeros(replicas, f32)
+    for j in range(half):
+        result = np.maximum(result, largest[j * replicas : (j + 1) * replicas])
+    return np.sqrt(result)
 
 
 def lanes(L: int, replicas: int) -> int:
@@ -342,3 +381,12 @@ def unpack(packed: np.ndarray, replicas: int) -> np.ndarray:
     L = packed.shape[1] - 1
     strips = packed[:, :L, :, replicas : replicas + (L // 2) * replicas]
     return merge(strips.reshape(2, L, 3, L // 2, replicas).transpose(0, 4, 2, 1, 3))
+
+
+def select(packed: np.ndarray, replicas: int, keep: np.ndarray) -> np.ndarray:
+    """A smaller batch, of the replicas that the mask ``keep`` names."""
+    half, n = packed.shape[1] // 2, int(keep.sum())
+    strips = packed[..., : (half + 2) * replicas].reshape(*packed.shape[:-1], half + 2, replicas)[..., keep]
+    chosen = np.zeros((*packed.shape[:-1], lanes(2 * half, n) + 2 * n), np.float32)
+    chosen[..., : (half + 2) * n] = strips.reshape(*packed.shape[:-1], -1)
+    return chosen

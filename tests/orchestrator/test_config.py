@@ -33,7 +33,7 @@ def test_paper_scale_has_the_sizes_of_the_paper():
         ({"hamiltonian.D": "much"}, "hamiltonian.D: expected a number"),
         ({"hamiltonian.D": float("nan")}, "hamiltonian.D: expected a finite number"),
         ({"schedule.T_end": -1}, "schedule.T_end: expected greater than 0, found -1"),
-        ({"schedule.T_start": 0.001}, "T_end: expected at most T_start"),
+        ({"schedule.T_start": 0.0001}, "T_end: expected at most T_start"),
         ({"L": 33}, "L: expected an even number of at least 4, found 33"),
         ({"configurations": 0}, "configurations: expected greater than 0, found 0"),
         ({"hamiltonian.mask": ["10", "01"]}, "mask of 2 x 2 sites on a lattice of 32 x 32"),

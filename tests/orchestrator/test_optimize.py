@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from nets.sampling import decode, prior
 from orchestrator import models, optimize
 from orchestrator.config import OptimizeConfig
 from orchestrator.errors import RequestError
@@ -30,15 +31,15 @@ def spins_of(name: str, store: Store) -> np.ndarray:
 
 
 @pytest.mark.parametrize("method", ["genetic", "gradient"])
-def test_the_winner_is_stored_with_its_figures_and_beats_the_prior(model, method):
-    name, card = search(model, method=method, learning_rate=0.05)
-    spins = spins_of(name, model[1])
-    assert magnetization(torch.from_numpy(spins))[2].item() == pytest.approx(card["figures"]["score"], abs=1e-5)
-    decoder = models.load(model[0], model[1])
-    from nets.sampling import decode, prior
-
-    assert card["figures"]["score"] > magnetization(decode(decoder, prior(40, decoder.latent_dim, 0)))[:, 2].max()
-    assert card["parents"] == [f"models/{model[0]}"]
+def test_the_winner_is_stored_with_its_figures_and_beats_the_prior(swept, method):
+    _, store = swept
+    diverse = next(name for _, name, card in store.cards("models") if card["config"]["gamma"] == 0)
+    name, card = search((diverse, store), objective="mz_min", method=method, learning_rate=0.05)
+    found = magnetization(torch.from_numpy(spins_of(name, store)))[2].item()
+    assert found == pytest.approx(-card["figures"]["score"], abs=1e-5)
+    decoder = models.load(diverse, store)
+    assert found < magnetization(decode(decoder, prior(40, decoder.latent_dim, 0)))[:, 2].min() - 1e-3
+    assert card["parents"] == [f"models/{diverse}"]
 
 
 def test_scores_do_not_depend_on_the_number_of_actors(swept, tmp_path, model):
