@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Annotated
+from typing import Annotated, Any, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -39,6 +39,14 @@ class Training(BaseModel):
         return configurations - max(2, round(self.validation * configurations))
 
 
+class Rows(Protocol):
+    """Configurations ``(n, 3, L, L)``: a tensor, or something that gathers rows from a file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
 class DivergedError(ArithmeticError):
     """The loss is no longer a finite number."""
 
@@ -60,7 +68,7 @@ def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tenso
 
 def train(
     model: VAE,
-    spins: Tensor,
+    spins: Rows,
     hamiltonian: Hamiltonian,
     training: Training,
     beta: float,
@@ -69,7 +77,7 @@ def train(
     seed: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[tuple[float, ...]]:
-    """Minimise L_RC + beta L_KL + gamma L_H over ``spins`` ``(n, 3, L, L)``, in place, on the device of both.
+    """Minimise L_RC + beta L_KL + gamma L_H over ``spins`` ``(n, 3, L, L)``, in place, on the model's device.
 
     Returns:
         (step, L_RC, L_KL, L_H) averaged over ten equal parts of the stage.
@@ -77,11 +85,12 @@ def train(
     Raises:
         DivergedError: the loss became infinite or not a number.
     """
-    generator = torch.Generator(spins.device).manual_seed(seed)
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), training.learning_rate)
-    weights = torch.tensor((1.0, beta, gamma), device=spins.device)
+    weights = torch.tensor((1.0, beta, gamma), device=device)
     every = math.ceil(steps / 10)
-    history, total, counted = [], torch.zeros(3, device=spins.device), 0
+    history, total, counted = [], torch.zeros(3, device=device), 0
     model.train()
     for step, batch in zip(range(1, steps + 1), batches(len(spins), training.batch, generator), strict=False):
         parts = losses(model, spins[batch], hamiltonian, generator)
@@ -104,11 +113,13 @@ def train(
 
 
 @torch.no_grad()
-def validate(model: VAE, spins: Tensor, hamiltonian: Hamiltonian, batch: int, seed: int) -> dict[str, float]:
+def validate(model: VAE, spins: Rows, hamiltonian: Hamiltonian, batch: int, seed: int) -> dict[str, float]:
     """L_RC, L_KL, L_H over held-out ``spins``, in evaluation mode."""
     model.eval()
-    generator = torch.Generator(spins.device).manual_seed(seed)
-    total = torch.zeros(3, device=spins.device)
-    for part in spins.split(batch):
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    total = torch.zeros(3, device=device)
+    for rows in torch.arange(len(spins)).split(batch):
+        part = spins[rows]
         total += len(part) * losses(model, part, hamiltonian, generator)
     return dict(zip(LOSSES, (total / len(spins)).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Data sets: annealed by a pool of Ray actors, shard by shard, and read back.
+"""Annealing on Ray: a pool of actors makes the shards of a data set.
 
 A shard is the unit of work and of storage.  Its rows depend on the configuration alone, so the data set comes out
 byte for byte the same from any number of actors, in any order, after any number of deaths.
@@ -6,27 +6,21 @@ byte for byte the same from any number of actors, in any order, after any number
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import math
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 import torch
 
 from orchestrator.cluster import connect, cpus
 from orchestrator.config import DatasetConfig
 from orchestrator.console import progress, say
+from orchestrator.datasets import REPORT, describe, encode, record, shard_file, write_manifest
 from orchestrator.errors import RequestError
-from orchestrator.store import CARD, Store
+from orchestrator.store import Store
 from physics.annealing import anneal, batch_size
-from physics.observables import magnetization, topological_charge
 
 SHARD_BYTES = 32 * 2**20
 SHARD_UPDATES = 2e10  # about a minute of one core: what a death costs at most
@@ -36,9 +30,9 @@ SHARDS_AT_LEAST = 16
 
 def shard_rows(config: DatasetConfig) -> int:
     """Configurations a shard: whole batches of the kernel, within the limits above; a function of the request."""
-    size, schedule = batch_size(config.L), config.schedule
-    updates = (schedule.updates_per_spin + min(schedule.finish, TYPICAL_FINISH)) * config.L**2
-    rows = min(SHARD_BYTES / (12 * config.L**2), SHARD_UPDATES / updates, config.configurations / SHARDS_AT_LEAST)
+    size = batch_size(config.L)
+    longest = SHARD_UPDATES / spin_updates(config)
+    rows = min(SHARD_BYTES / (12 * config.L**2), longest, config.configurations / SHARDS_AT_LEAST)
     return max(1, math.ceil(rows / size)) * size
 
 
@@ -48,41 +42,10 @@ def shards(config: DatasetConfig) -> list[range]:
     return [range(first, min(first + rows, total)) for first in range(0, total, rows)]
 
 
-def shard_file(indices: range) -> str:
-    return f"{indices.start:08d}.parquet"
-
-
-def encode(config: DatasetConfig, indices: range, spins: np.ndarray) -> bytes:
-    """A Parquet file: index, spins (float32 bytes of shape (3, L, L)), energy, mz, topological_charge.
-
-    Spins are a fixed-size binary column without compression, which reads back without decoding.
-    """
-    tensor = torch.from_numpy(spins)
-    table = pa.table(
-        {
-            "index": pa.array(indices, pa.int64()),
-            "spins": pa.FixedSizeBinaryArray.from_buffers(
-                pa.binary(12 * config.L**2), len(spins), [None, pa.py_buffer(np.ascontiguousarray(spins))]
-            ),
-            "energy": config.hamiltonian.energy(tensor).numpy(),
-            "mz": magnetization(tensor)[:, 2].numpy(),
-            "topological_charge": topological_charge(tensor, config.hamiltonian).numpy(),
-        }
-    ).replace_schema_metadata({"spins": json.dumps({"dtype": "float32", "shape": [3, config.L, config.L]})})
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="none", use_dictionary=False, write_statistics=False)
-    return buffer.getvalue()
-
-
-def record(indices: range, content: bytes) -> dict[str, Any]:
-    """A shard's entry in the manifest."""
-    return {
-        "file": shard_file(indices),
-        "start": indices.start,
-        "rows": len(indices),
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+def spin_updates(config: DatasetConfig) -> float:
+    """Moves of single spins that a configuration typically takes."""
+    schedule = config.schedule
+    return (schedule.updates_per_spin + min(schedule.finish, TYPICAL_FINISH)) * config.L**2
 
 
 @ray.remote(num_cpus=1, max_restarts=0)
@@ -99,7 +62,7 @@ class Annealer:
     def make(self, indices: range) -> dict[str, Any]:
         config = self.config
         spins = anneal(config.hamiltonian, config.schedule, config.L, config.seed, indices)
-        content = encode(config, indices, spins)
+        content = encode(config.hamiltonian, indices, spins)
         self.store.write_file(f"datasets/{config.name}/{shard_file(indices)}", content)
         return record(indices, content)
 
@@ -130,9 +93,15 @@ def make(config: DatasetConfig, store: Store, actors: int | None = None) -> dict
     Args:
         actors: how many anneal side by side; one a CPU if None.
     """
+    store.sweep_up()
     done, wanted = missing(config, store)
     if not wanted:
-        return _manifest(config, store, done)
+        card = write_manifest(config, store, done)
+        if not store.fs.exists(f"{store.folder('datasets', config.name)}/{REPORT}"):
+            describe(config, store, "Found whole.")
+        return card
+    if config.imported:
+        raise RequestError(f"{config.name}: imported states, not all in {store.root}; import their files again")
     connect()
     actors = min(actors or cpus(), len(wanted))
     total = config.configurations
@@ -147,10 +116,19 @@ def make(config: DatasetConfig, store: Store, actors: int | None = None) -> dict
         for entry in _work(config, store, wanted, actors):
             done.append(entry)
             made += entry["rows"]
-            _manifest(config, store, done)
+            write_manifest(config, store, done)
             rate = made / (time.monotonic() - started)
             bar.update(task, advance=entry["rows"], note=f"{rate:.1f} configurations/s")
-    return _manifest(config, store, done)
+    seconds = time.monotonic() - started
+    card = write_manifest(config, store, done)
+    describe(
+        config,
+        store,
+        f"{made} of {total} configurations in the last run, {seconds:.1f} s on {actors} actors: "
+        f"{made / seconds:.1f} configurations/s, {made * spin_updates(config) / seconds:.2g} spin updates/s, "
+        f"start-up included.",
+    )
+    return card
 
 
 def _work(config: DatasetConfig, store: Store, wanted: list[range], actors: int) -> Iterator[dict[str, Any]]:
@@ -198,46 +176,3 @@ def _check_shared(config: DatasetConfig, store: Store, file: str) -> None:
         raise RequestError(
             f"{path}: written by an actor where this machine cannot see it; expected a store that every node shares"
         )
-
-
-def _manifest(config: DatasetConfig, store: Store, done: list[dict[str, Any]]) -> dict[str, Any]:
-    """List the whole shards, if that changes anything."""
-    card = {
-        "kind": "dataset",
-        "config": config.model_dump(mode="json"),
-        "parents": [],
-        "configurations": config.configurations,
-        "shards": sorted(done, key=lambda entry: entry["start"]),
-    }
-    if store.card("datasets", config.name) != card:
-        store.write_file(f"datasets/{config.name}/{CARD}", json.dumps(card, indent=1).encode())
-    return card
-
-
-def is_whole(card: dict[str, Any]) -> bool:
-    """Whether a data set has all of its configurations."""
-    return sum(entry["rows"] for entry in card["shards"]) == card["configurations"]
-
-
-def read(name: str, store: Store, rows: int | None = None) -> np.ndarray:
-    """Spins float32 ``(configurations, 3, L, L)``, or the first ``rows`` of them, every shard checked.
-
-    Raises:
-        RequestError: the data set is missing, not whole, or a shard of it is damaged.
-    """
-    card = store.card("datasets", name)
-    if card is None or not is_whole(card):
-        raise RequestError(f"{store.root}: data set {name} is {'not whole' if card else 'missing'}")
-    L = card["config"]["L"]
-    count = min(rows or card["configurations"], card["configurations"])
-    spins = np.empty((count, 3, L, L), np.float32)
-    for entry in card["shards"]:
-        first = entry["start"]
-        if first >= count:
-            break
-        content = store.read("datasets", name, entry["file"], entry["sha256"])
-        column = pq.read_table(pa.BufferReader(content), columns=["spins"])["spins"].combine_chunks()
-        column = column if isinstance(column, pa.Array) else column.chunk(0)
-        part = np.frombuffer(column.buffers()[1], np.float32).reshape(-1, 3, L, L)
-        spins[first : first + len(part)] = part[: count - first]
-    return spins

@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.config import DatasetConfig, OptimizeConfig, SweepConfig, assignment, load
+from orchestrator.config import DatasetConfig, OptimizeConfig, SweepConfig, TemperConfig, assignment, load
 from orchestrator.console import say
+from orchestrator.datasets import REPORT
 from orchestrator.errors import RequestError
 from orchestrator.store import KINDS, Kind, Store
 
@@ -32,8 +33,33 @@ ScaleOption = Annotated[str | None, typer.Option(help="A scale of the space file
 QuickOption = Annotated[bool, typer.Option("--quick", help="Short for --scale quick.")]
 ActorsOption = Annotated[int | None, typer.Option(min=1, help="Actors side by side; one a CPU by default.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
+LOption = Annotated[int | None, typer.Option("--L", help="Lattice size, even.")]
+JOption = Annotated[float | None, typer.Option("--J", help="Exchange.")]
+DOption = Annotated[float | None, typer.Option("--D", help="Dzyaloshinskii-Moriya coupling.")]
+BOption = Annotated[float | None, typer.Option("--B", help="Field along z.")]
+KOption = Annotated[float | None, typer.Option("--K", help="Uniaxial anisotropy.")]
+DMOption = Annotated[str | None, typer.Option(help="bloch or neel.")]
+BoundaryOption = Annotated[str | None, typer.Option(help="periodic, open or wire.")]
+SeedOption = Annotated[int | None, typer.Option(help="Seed.")]
 STORE = "store"
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer brings or finds
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def _magnet(J: Any, D: Any, B: Any, K: Any, dm: Any, boundary: Any) -> dict[str, Any]:
+    values = {"J": J, "D": D, "B": B, "K": K, "dm": dm, "boundary": boundary}
+    return {f"hamiltonian.{key}": value for key, value in values.items()}
+
+
+def _rows(text: str) -> slice:
+    """FIRST:END, either of which may be left out."""
+    first, colon, end = text.partition(":")
+    if not colon or any(part and not part.isdigit() for part in (first, end)):
+        raise RequestError(f"--rows {text}: expected FIRST:END, such as 0:16")
+    return slice(int(first) if first else 0, int(end) if end else None)
 
 
 def _mask(text: str, L: int) -> Any:
@@ -53,13 +79,13 @@ def _mask(text: str, L: int) -> Any:
 @app.command("anneal")
 def anneal_command(
     config: Annotated[str | None, typer.Option(help="YAML file; options below go over it.")] = None,
-    L: Annotated[int | None, typer.Option("--L", help="Lattice size, even.")] = None,
-    J: Annotated[float | None, typer.Option("--J", help="Exchange.")] = None,
-    D: Annotated[float | None, typer.Option("--D", help="Dzyaloshinskii-Moriya coupling.")] = None,
-    B: Annotated[float | None, typer.Option("--B", help="Field along z.")] = None,
-    K: Annotated[float | None, typer.Option("--K", help="Uniaxial anisotropy.")] = None,
-    dm: Annotated[str | None, typer.Option(help="bloch or neel.")] = None,
-    boundary: Annotated[str | None, typer.Option(help="periodic, open or wire.")] = None,
+    L: LOption = None,
+    J: JOption = None,
+    D: DOption = None,
+    B: BOption = None,
+    K: KOption = None,
+    dm: DMOption = None,
+    boundary: BoundaryOption = None,
     mask: Annotated[str | None, typer.Option(help="Sites that exist: disk, or a .npy file.")] = None,
     schedule: Annotated[str | None, typer.Option(help="linear, geometric or quadratic.")] = None,
     T_start: Annotated[float | None, typer.Option("--T-start", help="First temperature.")] = None,
@@ -69,7 +95,7 @@ def anneal_command(
     finish: Annotated[int | None, typer.Option(help="Greedy sweeps at most, at T = 0.")] = None,
     torque: Annotated[float | None, typer.Option(help="Largest torque of a finished state.")] = None,
     n: Annotated[int | None, typer.Option("--n", help="Configurations.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    seed: SeedOption = None,
     actors: ActorsOption = None,
     store: StoreOption = STORE,
     dry_run: DryRunOption = False,
@@ -79,14 +105,12 @@ def anneal_command(
     from orchestrator import anneal
 
     given = {
-        "L": L, "configurations": n, "seed": seed,
-        "hamiltonian.J": J, "hamiltonian.D": D, "hamiltonian.B": B, "hamiltonian.K": K,
-        "hamiltonian.dm": dm, "hamiltonian.boundary": boundary,
+        "L": L, "configurations": n, "seed": seed, **_magnet(J, D, B, K, dm, boundary),
         "schedule.kind": schedule, "schedule.T_start": T_start, "schedule.T_end": T_end,
         "schedule.sweeps": sweeps, "schedule.overrelaxation": overrelaxation,
         "schedule.finish": finish, "schedule.torque": torque,
     }  # fmt: skip
-    settings = {key: value for key, value in given.items() if value is not None}
+    settings = _given(given)
     request = load(DatasetConfig, config, settings=settings)
     if mask is not None:
         request = load(DatasetConfig, config, settings={**settings, "hamiltonian.mask": _mask(mask, request.L)})
@@ -97,7 +121,81 @@ def anneal_command(
         print(f"{request.name}: {rows} configurations found, {sum(map(len, wanted))} to anneal in {len(wanted)} shards")
         return
     card = anneal.make(request, target, actors)
-    _result("datasets", request.name, {**card, "shards": len(card["shards"])}, target, as_json)
+    _result("datasets", request.name, card, target, as_json)
+
+
+@app.command("temper")
+def temper_command(
+    config: Annotated[str | None, typer.Option(help="YAML file; options below go over it.")] = None,
+    L: LOption = None,
+    J: JOption = None,
+    D: DOption = None,
+    B: BOption = None,
+    K: KOption = None,
+    dm: DMOption = None,
+    boundary: BoundaryOption = None,
+    T_min: Annotated[float | None, typer.Option("--T-min", help="Coldest rung.")] = None,
+    T_max: Annotated[float | None, typer.Option("--T-max", help="Hottest rung.")] = None,
+    temperatures: Annotated[int | None, typer.Option(help="Rungs, and replicas of a run.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Sweeps, each followed by exchanges.")] = None,
+    runs: Annotated[int | None, typer.Option(help="Independent runs.")] = None,
+    seed: SeedOption = None,
+    store: StoreOption = STORE,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Search for the ground state by parallel tempering; given again, it carries on where it stopped."""
+    from orchestrator import temper
+
+    settings = {
+        "L": L, "runs": runs, "seed": seed, **_magnet(J, D, B, K, dm, boundary),
+        "ladder.T_min": T_min, "ladder.T_max": T_max, "ladder.temperatures": temperatures, "ladder.rounds": rounds,
+    }  # fmt: skip
+    request = load(TemperConfig, config, settings=_given(settings))
+    target = Store(store)
+    if dry_run:
+        print("\n".join(temper.plan(request, target)))
+        return
+    name, card = temper.run(request, target)
+    _result("optima", name, card, target, as_json)
+
+
+@app.command("import")
+def import_command(
+    files: Annotated[list[Path], typer.Argument(help=".ovf, .omf, .ohf or .npy files.")],
+    J: JOption = None,
+    D: DOption = None,
+    B: BOption = None,
+    K: KOption = None,
+    dm: DMOption = None,
+    boundary: BoundaryOption = None,
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring states of another program in as a data set, with the Hamiltonian they are to be judged by."""
+    from orchestrator import interchange
+
+    name, card = interchange.bring_in(files, _given(_magnet(J, D, B, K, dm, boundary)), Store(store))
+    _result("datasets", name, card, Store(store), as_json)
+
+
+@app.command("export")
+def export_command(
+    name: Annotated[str, typer.Argument(help="A data set, model or optimum: a name, or its beginning or end.")],
+    to: Annotated[Path, typer.Option(help="Folder.")] = Path(),
+    form: Annotated[str, typer.Option(help="npy, or OVF as text, binary4 or binary8.")] = "binary4",
+    rows: Annotated[str, typer.Option(help="FIRST:END of its states.")] = ":",
+    cell: Annotated[float, typer.Option(min=1e-15, help="Edge of a site in metres, for OVF.")] = 1e-9,
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write states as OVF 2.0, which mumax3 and OOMMF read, or as NumPy."""
+    from orchestrator import interchange
+
+    target = _existing(store)
+    kind, found, _ = target.find(name)
+    paths = interchange.export(kind, found, target, to, interchange.checked_form(form), _rows(rows), cell)
+    print(json.dumps([str(path) for path in paths]) if as_json else "\n".join(map(str, paths)))
 
 
 @app.command("sweep")
@@ -155,8 +253,7 @@ def optimize_command(
         "iterations": iterations,
         "seed": seed,
     }
-    over = {key: value for key, value in given.items() if value is not None}
-    request = load(OptimizeConfig, config, settings={**over, **dict(map(assignment, settings or []))})
+    request = load(OptimizeConfig, config, settings={**_given(given), **dict(map(assignment, settings or []))})
     try:
         find_objective(request.objective)
     except ValueError as error:
@@ -279,6 +376,8 @@ def _result(kind: Kind, name: str, card: dict[str, Any], store: Store, as_json: 
     if as_json:
         print(json.dumps({"kind": kind, "name": name, "path": folder, **card}))
         return
+    if kind == "datasets":
+        card = {"files": [REPORT]}
     if kind == "optima":
         for key, value in card["figures"].items():
             print(f"{key:>22}  {value:.6g}")

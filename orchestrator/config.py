@@ -28,6 +28,7 @@ from orchestrator.errors import RequestError
 from orchestrator.store import digest
 from physics.annealing import Schedule, check_lattice
 from physics.hamiltonian import Hamiltonian
+from physics.tempering import Ladder
 
 SPACES = Path(__file__).parent / "spaces"
 
@@ -37,13 +38,18 @@ class Strict(BaseModel):
 
 
 class DatasetConfig(Strict):
-    """A data set: ``configurations`` annealed states, number i made from (everything here, i)."""
+    """A data set: ``configurations`` annealed states, number i made from (everything here, i).
+
+    Attributes:
+        imported: SHA-256 of states that were brought in instead; the schedule then says nothing.
+    """
 
     L: PositiveInt = 32
     hamiltonian: Hamiltonian = Hamiltonian()
     schedule: Schedule = Schedule()
     configurations: PositiveInt = 1000
     seed: NonNegativeInt = 0
+    imported: str | None = None
 
     @model_validator(mode="after")
     def _lattice(self) -> Self:
@@ -53,8 +59,12 @@ class DatasetConfig(Strict):
 
     @property
     def name(self) -> str:
-        h = self.hamiltonian
-        return f"L{self.L}-D{h.D:g}-B{h.B:g}-{digest(self.model_dump(mode='json'))}"
+        origin = "import-" if self.imported else ""
+        return f"{origin}{_system(self.L, self.hamiltonian)}-{digest(self.model_dump(mode='json'))}"
+
+
+def _system(L: int, hamiltonian: Hamiltonian) -> str:
+    return f"L{L}-D{hamiltonian.D:g}-B{hamiltonian.B:g}"
 
 
 class ModelConfig(Strict):
@@ -228,6 +238,26 @@ class OptimizeConfig(Strict):
         if self.elite >= self.population:
             raise ValueError(f"elite: expected less than the population of {self.population}, found {self.elite}")
         return self
+
+
+class TemperConfig(Strict):
+    """A search for the ground state: ``runs`` of parallel tempering, number i made from (everything here, i)."""
+
+    L: PositiveInt = 32
+    hamiltonian: Hamiltonian = Hamiltonian()
+    ladder: Ladder = Ladder()
+    runs: PositiveInt = 10
+    seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _lattice(self) -> Self:
+        check_lattice(self.L)
+        self.hamiltonian.sites(self.L)
+        return self
+
+    @property
+    def name(self) -> str:
+        return f"ground-{_system(self.L, self.hamiltonian)}-{digest(self.model_dump(mode='json'))}"
 
 
 Config = TypeVar("Config", bound=BaseModel)

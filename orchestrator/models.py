@@ -17,6 +17,7 @@ from nets.sampling import decode, prior
 from nets.training import Training, train, validate
 from nets.vae import VAE, VAEConfig
 from orchestrator.config import DatasetConfig, SweepConfig
+from orchestrator.datasets import Spins
 from orchestrator.errors import RequestError
 from orchestrator.store import Store, digest, versions
 from physics.hamiltonian import Hamiltonian
@@ -46,7 +47,7 @@ def stage_name(request: dict[str, Any]) -> str:
 
 
 def make_stage(
-    request: dict[str, Any], spins: Tensor, hamiltonian: Hamiltonian, store: Store
+    request: dict[str, Any], spins: Tensor | Spins, hamiltonian: Hamiltonian, store: Store
 ) -> tuple[str, dict[str, Any]]:
     """Name and card of a stage, trained on ``spins`` from its parent's weights unless it is in the store.
 
@@ -60,9 +61,11 @@ def make_stage(
     training = Training(**request["training"])
     if request["parent"] is None:
         torch.manual_seed(seed)
-        model = VAE(VAEConfig(**request["model"])).to(spins.device)
+        model = VAE(VAEConfig(**request["model"]))
     else:
-        model = load(request["parent"], store).to(spins.device)
+        model = load(request["parent"], store)
+    device = spins.device if isinstance(spins, Tensor) else torch.device("cpu")
+    model.to(device)
     held = training.split(len(spins))
     history = train(
         model,
@@ -75,9 +78,9 @@ def make_stage(
         seed,
     )
     validation = validate(model, spins[held:], hamiltonian, training.batch, seed)
-    codes = torch.from_numpy(prior(GENERATED, model.latent_dim, request["seed"])).to(spins.device)
+    codes = torch.from_numpy(prior(GENERATED, model.latent_dim, request["seed"])).to(device)
     generated = decode(model, codes).cpu()
-    data = ensemble(spins[:GENERATED].cpu(), hamiltonian)
+    data = ensemble(spins[torch.arange(GENERATED)].cpu(), hamiltonian)
     figures = ensemble(generated, hamiltonian)
     weights = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
     card = store.commit(

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import ray
 import torch
+from torch import Tensor
 
 from nets.sampling import CHUNK, decode, prior
-from orchestrator import anneal, models, report
+from orchestrator import datasets, models, report
 from orchestrator.cluster import connect, cpus
 from orchestrator.config import OptimizeConfig
 from orchestrator.console import progress, say
@@ -78,7 +79,7 @@ def run(config: OptimizeConfig, model: str, store: Store, actors: int | None = N
     except ValueError as error:
         raise RequestError(str(error)) from None
     dataset = models.dataset_config(model, store)
-    spins = anneal.read(dataset.name, store, COMPARED)
+    spins = datasets.read(dataset.name, store)[:COMPARED].tensor()
     latent = models.load(model, store).latent_dim
     connect()
     actors = min(actors or cpus(), cpus(), -(-config.population // CHUNK))  # one that waits for a CPU would stall all
@@ -174,14 +175,13 @@ def _commit(
     store: Store,
     code: np.ndarray,
     history: np.ndarray,
-    data: np.ndarray,
+    training: Tensor,
     function: Objective,
     seconds: float,
 ) -> dict[str, Any]:
     dataset = models.dataset_config(model, store)
     hamiltonian = dataset.hamiltonian
     winner = decode(models.load(model, store), code[None])
-    training = torch.from_numpy(data)
     scores = function(training, hamiltonian).numpy()
     energies, mz = hamiltonian.energy(training), magnetization(training)[:, 2]
     figures = {

@@ -1,4 +1,4 @@
-"""Figures as PNG and one self-contained HTML page for each sweep and optimization."""
+"""Figures as PNG and one self-contained HTML page for each data set, sweep, optimization and ground state."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ import pandas as pd
 import torch
 import yaml
 from matplotlib.figure import Figure
+from pydantic import BaseModel
 
-from orchestrator.config import OptimizeConfig, SweepConfig
+from orchestrator.config import DatasetConfig, OptimizeConfig, SweepConfig, TemperConfig
 from physics.hamiltonian import Hamiltonian
-from physics.observables import nodal_points
+from physics.observables import nodal_points, structure_factor
 from physics.render import draw_energy_density, draw_spins, montage, spin_colors
+from physics.tempering import Tempered
 
 SHOWN = 8  # generated states a stage in the report
 
@@ -57,6 +59,135 @@ def page(title: str, summary: str, sections: list[Section]) -> bytes:
 
 def _embed(content: bytes) -> str:
     return base64.b64encode(content).decode()
+
+
+def _yaml(config: BaseModel) -> Section:
+    return Section("Configuration", code=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def _listed(figures: dict[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame({"figure": list(figures), "value": list(figures.values())})
+
+
+def dataset(config: DatasetConfig, columns: pd.DataFrame, sample: np.ndarray, bound: float | None, note: str) -> bytes:
+    """The data card: histograms of all configurations, and of a sample its defects, structure factor and pictures.
+
+    Args:
+        columns: energy, mz and topological_charge of every configuration.
+        sample: spins ``(n, 3, L, L)``.
+        bound: the exact lowest energy where it is known.
+    """
+    hamiltonian, spins = config.hamiltonian, torch.from_numpy(sample)
+    defects = nodal_points(spins, hamiltonian).sum((-2, -1)).numpy()
+    torque = hamiltonian.torque(spins).amax((-2, -1))
+    figures = {
+        "configurations": len(columns),
+        "energy": f"{columns['energy'].mean():.5f} ± {columns['energy'].std():.5f}",
+        "lowest energy": float(columns["energy"].min()),
+        **({"exact lowest energy": bound} if bound is not None else {}),
+        "M_z": f"{columns['mz'].mean():.4f} ± {columns['mz'].std():.4f}",
+        "topological charge": f"{columns['topological_charge'].mean():.2f} ± {columns['topological_charge'].std():.2f}",
+        f"nodal points a state, of {len(spins)}": float(defects.mean()),
+        f"largest torque, of {len(spins)}": float(torque.max()),
+    }
+    sections = [
+        Section("Figures", rows=_listed(figures)),
+        Section("Distributions", image=_embed(png(_histograms(columns, defects, bound)))),
+        Section(
+            "Structure factor of S_z",
+            f"Mean over {len(spins)} configurations; right, by the length of k. Dotted: the wave number of a spiral.",
+            _embed(png(_structure(spins, hamiltonian))),
+        ),
+        Section("Configurations", image=_embed(png(_examples(sample)))),
+        Section("Made by", note),
+        _yaml(config),
+    ]
+    return page(f"Data set {config.name}", f"{len(columns)} configurations, L = {config.L}.", sections)
+
+
+def _histograms(columns: pd.DataFrame, defects: np.ndarray, bound: float | None) -> Figure:
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3), layout="constrained")
+    for axis, (label, values) in zip(
+        axes,
+        {
+            "energy per spin": columns["energy"],
+            "M_z": columns["mz"],
+            "topological charge": columns["topological_charge"].round(6),
+            "nodal points": defects,
+        }.items(),
+        strict=True,
+    ):
+        axis.hist(values, bins=40, color="0.4")
+        axis.set_xlabel(label)
+        axis.xaxis.set_major_locator(plt.MaxNLocator(4))
+    if bound is not None:
+        axes[0].axvline(bound, color="red", ls="--", label="exact bound")
+        axes[0].legend()
+    return figure
+
+
+def _structure(spins: torch.Tensor, hamiltonian: Hamiltonian) -> Figure:
+    L = spins.shape[-1]
+    density = torch.fft.fftshift(structure_factor(spins).mean(0)).numpy()
+    density[L // 2, L // 2] = 0  # the uniform part, shown by M_z
+    k = 2 * np.pi * np.fft.fftshift(np.fft.fftfreq(L))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    edge = np.pi / L  # half a pixel
+    extent = (k[0] - edge, k[-1] + edge, k[0] - edge, k[-1] + edge)
+    reach = min(np.pi, 6 * np.pi / hamiltonian.period if hamiltonian.D else np.pi)
+    image = left.imshow(density, origin="lower", extent=extent, cmap="magma", interpolation="nearest")
+    left.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="k_x", ylabel="k_y")
+    figure.colorbar(image, ax=left, fraction=0.046)
+    length = np.hypot(k[:, None], k[None, :])
+    bins = np.arange(0.5, L // 2) * 2 * np.pi / L
+    where = np.digitize(length.ravel(), bins)
+    total = np.bincount(where, density.ravel(), len(bins) + 1) / np.maximum(
+        np.bincount(where, minlength=len(bins) + 1), 1
+    )
+    right.plot(2 * np.pi / L * np.arange(1, len(bins)), total[1:-1], "o-", ms=3, color="k")
+    if hamiltonian.D:
+        right.axvline(2 * np.pi / hamiltonian.period, color="red", ls=":")
+    right.set(xlim=(0, reach), xlabel="|k|", ylabel="S(k)")
+    return figure
+
+
+def ground_state(
+    config: TemperConfig,
+    spins: np.ndarray,
+    figures: dict[str, Any],
+    runs: pd.DataFrame,
+    found: list[Tempered],
+) -> dict[str, bytes]:
+    """report.html and winner.png of a parallel tempering: the state, every run, and how well the ladder mixed."""
+    label = f"energy {figures['energy']:.6f} per spin"
+    if "exact_energy" in figures:
+        label += f", exact {figures['exact_energy']:.6f}"
+    winner = png(_state(spins, config.hamiltonian, label))
+    rungs = config.ladder.rungs()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    left.plot(rungs, np.mean([run.energy for run in found], 0), "o-", ms=3)
+    left.set(xscale="log", xlabel="T", ylabel="E/N, mean of the runs")
+    right.plot(np.sqrt(rungs[1:] * rungs[:-1]), np.mean([run.acceptance for run in found], 0), "o-", ms=3)
+    right.set(xscale="log", xlabel="T", ylabel="exchanges accepted", ylim=(0, 1))
+    sections = [
+        Section("The state", "Red circles: nodal points.", _embed(winner)),
+        Section("Figures", rows=_listed(figures)),
+        Section("Runs", rows=runs),
+        Section("The ladder", image=_embed(png(figure))),
+        _yaml(config),
+    ]
+    return {"report.html": page(f"Ground state {config.name}", label, sections), "winner.png": winner}
+
+
+def _state(spins: np.ndarray, hamiltonian: Hamiltonian, label: str) -> Figure:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+    figure.suptitle(label)
+    draw_spins(left, spins)
+    draw_energy_density(right, spins, hamiltonian, "energy of each site")
+    for y, x in nodal_points(torch.from_numpy(spins), hamiltonian).nonzero().tolist():
+        for axis in (left, right):
+            axis.plot(x, y, "o", mfc="none", mec="red", ms=10)
+    return figure
 
 
 def sweep(
@@ -94,7 +225,7 @@ def sweep(
         ),
         Section("Training data", image=_embed(examples)),
         Section("Stages", rows=frame[columns]),
-        Section("Configuration", code=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)),
+        _yaml(config),
     ]
     summary = (
         f"Collapse scan of {config.model.name} on {config.dataset.name}: data energy {data['energy_mean']:.5f} "
@@ -185,13 +316,7 @@ def optimum(
         history: best and mean score of every iteration, ``(iterations, 2)``.
         scores: the objective of training configurations, as in figure 5e, f of the 2023 paper.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
-    draw_spins(left, spins, label)
-    draw_energy_density(right, spins, hamiltonian, "energy of each site")
-    for y, x in nodal_points(torch.from_numpy(spins), hamiltonian).nonzero().tolist():
-        for axis in (left, right):
-            axis.plot(x, y, "o", mfc="none", mec="red", ms=10)
-    winner = png(figure)
+    winner = png(_state(spins, hamiltonian, label))
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     left.plot(history[:, 0], label="best")
     left.plot(history[:, 1], label="mean of the population")
@@ -202,13 +327,11 @@ def optimum(
     right.set(xlabel=config.objective, ylabel=f"of {len(scores)} training configurations")
     right.legend()
     progress = png(figure)
-    rows = pd.DataFrame([figures]).T.reset_index()
-    rows.columns = pd.Index(["figure", "value"])
     sections = [
         Section("The optimum", "Red circles: nodal points.", _embed(winner)),
         Section("History, and the training data beside it", image=_embed(progress)),
-        Section("Figures", rows=rows),
-        Section("Configuration", code=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)),
+        Section("Figures", rows=_listed(figures)),
+        _yaml(config),
     ]
     return {
         "report.html": page(f"Optimum {name}", label, sections),

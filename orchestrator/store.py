@@ -7,9 +7,11 @@ is a local path or any fsspec address, so that a cluster can share one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from functools import cached_property
@@ -26,6 +28,8 @@ Kind = Literal["datasets", "models", "sweeps", "optima"]
 KINDS: tuple[Kind, ...] = ("datasets", "models", "sweeps", "optima")
 FORMAT = 1
 CARD = "card.json"
+UNFINISHED = ".unfinished"  # where files are written before they get their names
+ABANDONED_SECONDS = 86_400.0
 
 
 def canonical(value: Any) -> str:
@@ -63,7 +67,7 @@ class Store:
         try:
             marker = json.loads(self.fs.cat_file(f"{self.path}/store.json"))
         except FileNotFoundError:
-            if self.fs.exists(self.path) and self.fs.ls(self.path):
+            if any(Path(entry).name != UNFINISHED for entry in self._entries()):
                 raise RequestError(
                     f"{root}: not a store: it has files but no store.json; expected a store or an empty folder"
                 ) from None
@@ -75,8 +79,19 @@ class Store:
         if isinstance(self.fs, LocalFileSystem) and Path(self.path).is_file():
             raise RequestError(f"{root}: not a store: it is a file")
 
+    def _entries(self) -> list[str]:
+        return self.fs.ls(self.path, detail=False) if self.fs.exists(self.path) else []
+
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.root,)
+
+    def sweep_up(self) -> None:
+        """Remove what killed processes left half-written more than a day ago."""
+        if self.local and Path(self.path, UNFINISHED).is_dir():
+            for file in Path(self.path, UNFINISHED).iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
+                        file.unlink()
 
     @cached_property
     def local(self) -> bool:
@@ -91,7 +106,8 @@ class Store:
         if not self.local:
             self.fs.pipe_file(target, content)  # object stores show an object only when it is complete
             return
-        temporary = Path(f"{target}.{uuid.uuid4().hex[:8]}.tmp")
+        temporary = Path(self.path, UNFINISHED, uuid.uuid4().hex)
+        temporary.parent.mkdir(exist_ok=True)
         try:
             with temporary.open("wb") as file:
                 file.write(content)

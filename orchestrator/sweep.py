@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from nets.collapse import Bracket, beta_ladder, bracket, scan
 from nets.metrics import ensemble
-from orchestrator import anneal, models, report
+from orchestrator import anneal, datasets, models, report
 from orchestrator.cluster import connect
 from orchestrator.config import Range, SweepConfig
 from orchestrator.console import progress, say
@@ -83,10 +82,10 @@ def plan(config: SweepConfig, store: Store) -> list[str]:
     done, wanted = anneal.missing(config.dataset, store)
     rows = sum(entry["rows"] for entry in done)
     dataset = config.dataset
-    updates = sum(map(len, wanted)) * dataset.L**2 * (dataset.schedule.updates_per_spin + dataset.schedule.finish)
+    updates = sum(map(len, wanted)) * anneal.spin_updates(dataset)
     lines = [
         f"data set {dataset.name}: {rows} of {dataset.configurations} configurations found, "
-        f"{sum(map(len, wanted))} to anneal (at most {updates:.2g} spin updates, about {3e-9 * updates:.0f} s of CPU)"
+        f"{sum(map(len, wanted))} to anneal ({updates:.2g} spin updates, about {3e-9 * updates:.0f} s of CPU)"
     ]
     points = config.points()
     if points is None:
@@ -122,21 +121,20 @@ def run(config: SweepConfig, store: Store, actors: int | None = None) -> tuple[s
         return name, card
     connect(config.resources.cpus, config.resources.gpus)
     anneal.make(config.dataset, store, actors)
-    spins = anneal.read(config.dataset.name, store)
-    trials = _tune(config, store, spins)
-    return name, _commit(config, store, name, trials, spins)
+    trials = _tune(config, store)
+    return name, _commit(config, store, name, trials)
 
 
-def _tune(config: SweepConfig, store: Store, spins: np.ndarray) -> list[Trial]:
+def _tune(config: SweepConfig, store: Store) -> list[Trial]:
     points = config.points()
     finished: dict[str, Trial] = {}
 
-    def trainable(parameters: dict[str, Any], spins: np.ndarray) -> None:
+    def trainable(parameters: dict[str, Any]) -> None:
         cpus, gpus = config.resources.cpus, config.resources.gpus
         torch.set_num_threads(max(1, int(cpus)))
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         point = {key: value for key, value in parameters.items() if key != "seed"}
-        data = torch.from_numpy(spins).to("cuda" if gpus else "cpu")
+        spins = datasets.read(config.dataset.name, store)
+        data = spins.tensor().to("cuda") if gpus else spins
         names: list[str] = []
 
         def visit(request: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +183,7 @@ def _tune(config: SweepConfig, store: Store, spins: np.ndarray) -> list[Trial]:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(trainable, spins=spins),
+                trainable,
                 {"cpu": config.resources.cpus, "gpu": config.resources.gpus},
             ),
             tune_config=tune.TuneConfig(search_alg=search, num_samples=total),
@@ -307,14 +305,15 @@ def _fall(gammas: np.ndarray, mse: np.ndarray) -> float:
     return float(max(ratios, default=1.0))
 
 
-def _commit(config: SweepConfig, store: Store, name: str, trials: list[Trial], spins: np.ndarray) -> dict[str, Any]:
+def _commit(config: SweepConfig, store: Store, name: str, trials: list[Trial]) -> dict[str, Any]:
     frame = table(config, store, trials)
     summary = thresholds(frame)
-    data = ensemble(torch.from_numpy(spins[:1000]), config.dataset.hamiltonian)
+    spins = datasets.read(config.dataset.name, store)[:1000].tensor()
+    data = ensemble(spins, config.dataset.hamiltonian)
     parquet = io.BytesIO()
     frame.to_parquet(parquet, index=False)
     pictures = {stage: models.generated(stage, store) for trial in trials for stage in trial.stages}
-    files = report.sweep(name, config, frame, summary, data, pictures, spins)
+    files = report.sweep(name, config, frame, summary, data, pictures, spins.numpy())
     return store.commit(
         "sweeps",
         name,

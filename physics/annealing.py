@@ -123,8 +123,13 @@ class Replicas:
         return np.stack((-sign * spins[:, 1], sign * spins[:, 0], spins[:, 2]), 1)
 
     def heat_bath(self, temperatures: np.ndarray, overrelaxation: int = 0) -> None:
-        """A heat-bath sweep at each temperature, each followed by ``overrelaxation`` sweeps."""
+        """A heat-bath sweep at each temperature, each followed by ``overrelaxation`` sweeps.
+
+        Args:
+            temperatures: ``(sweeps,)``, or ``(sweeps, size)`` for a temperature of each configuration's own.
+        """
         T = np.asarray(temperatures, np.float32)
+        T = np.ascontiguousarray(T if T.ndim == 2 else T[:, None])
         cpu.heat_bath(self._spins, self._rng, self._vacant, self.size, *self._magnet, T, overrelaxation)
 
     def align(self, sweeps: int, omega: float = 1.0) -> None:
@@ -134,6 +139,10 @@ class Replicas:
     def largest_torque(self) -> np.ndarray:
         """The largest torque |S x h| of each configuration, float32 ``(size,)``."""
         return cpu.largest_torque(self._spins, self.size, *self._magnet[1:])
+
+    def energies(self) -> np.ndarray:
+        """Energy E of each configuration, float64 ``(size,)``."""
+        return cpu.energies(self._spins, self.size, *self._magnet[1:])
 
     def select(self, keep: np.ndarray) -> Replicas:
         """The configurations that the mask ``keep`` names, with the generators of none: for moves without chance."""

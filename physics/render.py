@@ -48,9 +48,15 @@ def draw_spins(axes: Axes, spins: np.ndarray, title: str = "") -> None:
 
 
 def draw_energy_density(axes: Axes, spins: np.ndarray, hamiltonian: Hamiltonian, title: str = "") -> None:
-    """The energy of each site (half of its bonds, its own field), dark where it is low."""
+    """The energy of each site (half of its bonds, its own field), dark where it is low.
+
+    The scale spans at least a hundredth of J, so that rounding does not look like structure.
+    """
     density = hamiltonian.energy_density(torch.as_tensor(spins)).numpy()
-    image = axes.imshow(density, origin="lower", cmap="inferno", interpolation="nearest")
+    middle = (density.min() + density.max()) / 2
+    reach = max(np.ptp(density), 0.01 * abs(hamiltonian.J)) / 2
+    limits = {"vmin": middle - reach, "vmax": middle + reach}
+    image = axes.imshow(density, origin="lower", cmap="inferno", interpolation="nearest", **limits)
     axes.set(xticks=[], yticks=[])
     axes.set_title(title)
     axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)

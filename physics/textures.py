@@ -42,6 +42,18 @@ def spiral_energy(hamiltonian: Hamiltonian, L: int, m: int, n: int) -> float:
     return 2 * J - J * (math.cos(kx) + math.cos(ky)) - D * math.hypot(math.sin(kx), math.sin(ky))
 
 
+def ground_state_energy(hamiltonian: Hamiltonian, L: int) -> float | None:
+    """The lowest :func:`spiral_energy` of the lattice where it is the exact bound, else None.
+
+    It is for J > 0, B = K = 0 and every site present on a torus (Luttinger and Tisza, 1946).
+    """
+    h = hamiltonian
+    if h.J <= 0 or h.B or h.K or h.mask is not None or h.boundary != "periodic":
+        return None
+    quadrant = range(L // 2 + 1)
+    return min(spiral_energy(h, L, m, n) for m in quadrant for n in quadrant)
+
+
 def skyrmions(hamiltonian: Hamiltonian, L: int, centres: Iterable[tuple[float, float]], radius: float) -> np.ndarray:
     """Skyrmions, cores down in an up background, at ``centres`` (x, y); they turn linearly out to ``radius``.
 

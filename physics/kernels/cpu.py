@@ -112,7 +112,7 @@ def _unit_interval(bits):
 
 
 @inlined
-def _heat_bath(hx, hy, hz, T, bits, phase):
+def _heat_bath(hx, hy, hz, T, inverse_T, bits, phase):
     """A unit spin from p(S) ~ exp(S.h / T).
 
     With a = 2|h|/T and u uniform in (0, 1], 1 - cos(angle to h) = -(T/|h|) ln(u + (1 - u) exp(-a)),
@@ -125,7 +125,7 @@ def _heat_bath(hx, hy, hz, T, bits, phase):
     per = f32(1.0) / (h2 * height)  # the only division, made to serve twice
     scale = h * per
     u = _unit_interval(bits)
-    a = f32(2.0) * h / T
+    a = f32(2.0) * h * inverse_T
     d = T * (scale * height) * _neg_log(u + (f32(1.0) - u) * _exp_neg(a))
     d = min(d, f32(2.0)) if a > f32(1e-4) else f32(2.0) * (f32(1.0) - u)
     sin = np.sqrt(d * (f32(2.0) - d))
@@ -182,17 +182,17 @@ HEAT_BATH, REFLECT, ALIGN = 0, 1, 2
 
 
 @compiled
-def _heat_bath_strip(own, other, y, up, down, left, right, first, n, rng, J, D, B, T):
+def _heat_bath_strip(own, other, y, up, down, left, right, first, n, rng, heat, J, D, B):
     sx, sy, sz = _strips(own, y, first)
     u, d = _strips(other, up, first), _strips(other, down, first)
     le, r = _strips(other, y, left), _strips(other, y, right)
-    rng0, rng1 = rng[0], rng[1]
+    rng0, rng1, T, inverse_T = rng[0], rng[1], heat[0], heat[1]
     for k in range(n):
         hx, hy, hz = _field(k, u, d, le, r, J, D, B)
         bits, s0, s1 = _next(rng0[k], rng1[k])
         phase, s0, s1 = _next(s0, s1)
         rng0[k], rng1[k] = s0, s1
-        sx[k], sy[k], sz[k] = _heat_bath(hx, hy, hz, T, bits, phase)
+        sx[k], sy[k], sz[k] = _heat_bath(hx, hy, hz, T[k], inverse_T[k], bits, phase)
 
 
 @compiled
@@ -206,13 +206,13 @@ def _reflect_strip(own, other, y, up, down, left, right, first, n, J, D, B):
 
 
 @compiled
-def _metropolis_strip(move, own, other, y, up, down, left, right, first, n, rng, J, D, B, K, T):
+def _metropolis_strip(move, own, other, y, up, down, left, right, first, n, rng, heat, J, D, B, K):
     """Either move made without the anisotropy, then accepted or not for its change of -K S_z^2."""
     sx, sy, sz = _strips(own, y, first)
     u, d = _strips(other, up, first), _strips(other, down, first)
     le, r = _strips(other, y, left), _strips(other, y, right)
-    rng0, rng1 = rng[0], rng[1]
-    heat = move == HEAT_BATH
+    rng0, rng1, T, inverse_T = rng[0], rng[1], heat[0], heat[1]
+    thermal = move == HEAT_BATH
     for k in range(n):
         hx, hy, hz = _field(k, u, d, le, r, J, D, B)
         x, y_, z = sx[k], sy[k], sz[k]
@@ -220,10 +220,10 @@ def _metropolis_strip(move, own, other, y, up, down, left, right, first, n, rng,
         phase, s0, s1 = _next(s0, s1)
         test, s0, s1 = _next(s0, s1)
         rng0[k], rng1[k] = s0, s1
-        ax, ay, az = _heat_bath(hx, hy, hz, T, bits, phase)
+        ax, ay, az = _heat_bath(hx, hy, hz, T[k], inverse_T[k], bits, phase)
         bx, by, bz = _reflect(hx, hy, hz, x, y_, z)
-        nx, ny, nz = (ax if heat else bx), (ay if heat else by), (az if heat else bz)
-        accept = _unit_interval(test) <= _exp_neg(max(f32(0.0), K * (z * z - nz * nz)) / T)
+        nx, ny, nz = (ax if thermal else bx), (ay if thermal else by), (az if thermal else bz)
+        accept = _unit_interval(test) <= _exp_neg(max(f32(0.0), K * (z * z - nz * nz)) * inverse_T[k])
         sx[k] = nx if accept else x
         sy[k] = ny if accept else y_
         sz[k] = nz if accept else z
@@ -256,6 +256,17 @@ def _torque_strip(own, other, y, up, down, left, right, first, n, J, D, B, K, la
         largest[k] = max(largest[k], cx * cx + cy * cy + cz * cz)
 
 
+@compiled
+def _energy_strip(own, other, y, up, down, left, right, first, n, J, D, B, K, total):
+    sx, sy, sz = _strips(own, y, first)
+    u, d = _strips(other, up, first), _strips(other, down, first)
+    le, r = _strips(other, y, left), _strips(other, y, right)
+    for k in range(n):
+        hx, hy, hz = _field(k, u, d, le, r, J, D, f32(0.0))
+        x, y_, z = sx[k], sy[k], sz[k]
+        total[k] += np.float64(f32(-0.5) * (x * hx + y_ * hy + z * hz) - B * z - K * z * z)
+
+
 @inlined
 def _neighbours(y, p, L, replicas, open_y):
     """Rows above and below row ``y`` of sublattice ``p``, and where the strips to its left and right begin."""
@@ -266,13 +277,14 @@ def _neighbours(y, p, L, replicas, open_y):
 
 
 @compiled
-def sweep(move, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T):
+def sweep(move, spins, rng, heat, vacant, replicas, open_x, open_y, J, D, B, K, omega):
     """One move on every site, sublattice by sublattice, in place.
 
     Args:
-        move: HEAT_BATH, REFLECT (over-relaxation) or ALIGN (greedy, ``T`` then holds omega).
+        move: HEAT_BATH, REFLECT (over-relaxation) or ALIGN (greedy, over-relaxed by ``omega``).
         spins: float32 ``(2, L + 1, 3, pitch)`` from :func:`pack`; row ``L`` is absent.
         rng: uint32 ``(2, lanes)``, one generator a lane.
+        heat: float32 ``(2, lanes)``, the temperature of each lane and its inverse.
         vacant: bool ``(2, L, L/2)``, the sites that a mask leaves out; ``(2, L, 0)`` if it leaves out none.
         replicas: how many configurations lie innermost.
         open_x, open_y: no bonds across that edge.
@@ -285,11 +297,11 @@ def sweep(move, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T):
         for y in range(L):
             up, down, left, right = _neighbours(y, p, L, replicas, open_y)
             if move == ALIGN:
-                _align_strip(own, other, y, up, down, left, right, replicas, n, J, D, B, K, T)
+                _align_strip(own, other, y, up, down, left, right, replicas, n, J, D, B, K, omega)
             elif f32(0.0) != K:
-                _metropolis_strip(move, own, other, y, up, down, left, right, replicas, n, rng, J, D, B, K, T)
+                _metropolis_strip(move, own, other, y, up, down, left, right, replicas, n, rng, heat, J, D, B, K)
             elif move == HEAT_BATH:
-                _heat_bath_strip(own, other, y, up, down, left, right, replicas, n, rng, J, D, B, T)
+                _heat_bath_strip(own, other, y, up, down, left, right, replicas, n, rng, heat, J, D, B)
             else:
                 _reflect_strip(own, other, y, up, down, left, right, replicas, n, J, D, B)
             for j in range(vacant.shape[2]):
@@ -306,19 +318,43 @@ def sweep(move, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T):
 
 @compiled
 def heat_bath(spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, temperatures, reflections):
-    """A heat-bath sweep at each temperature in turn, each followed by ``reflections`` over-relaxation sweeps."""
+    """A heat-bath sweep at each row of ``temperatures``, each followed by ``reflections`` over-relaxation sweeps.
+
+    Args:
+        temperatures: float32 ``(sweeps, replicas)``, or ``(sweeps, 1)`` for one temperature of all.
+    """
+    n, columns = rng.shape[1], temperatures.shape[1]
+    heat = np.empty((2, n), f32)
+    magnet = (J, D, B, K, f32(1.0))
     for i in range(temperatures.shape[0]):
-        T = temperatures[i]
-        sweep(HEAT_BATH, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T)
+        for first in range(0, n, columns):
+            for k in range(first, min(first + columns, n)):
+                heat[0, k] = temperatures[i, k - first]
+                heat[1, k] = f32(1.0) / heat[0, k]
+        sweep(HEAT_BATH, spins, rng, heat, vacant, replicas, open_x, open_y, *magnet)
         for _ in range(reflections):
-            sweep(REFLECT, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, T)
+            sweep(REFLECT, spins, rng, heat, vacant, replicas, open_x, open_y, *magnet)
 
 
 @compiled
 def align(spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, omega, sweeps):
     """Greedy sweeps at T = 0 with over-relaxation factor ``omega`` (1 is plain alignment)."""
+    heat = np.zeros((2, 0), f32)
     for _ in range(sweeps):
-        sweep(ALIGN, spins, rng, vacant, replicas, open_x, open_y, J, D, B, K, omega)
+        sweep(ALIGN, spins, rng, heat, vacant, replicas, open_x, open_y, J, D, B, K, omega)
+
+
+@compiled
+def energies(spins, replicas, open_y, J, D, B, K):
+    """Energy E of each replica, float64 ``(replicas,)``: half of S.h over the bonds, the rest whole."""
+    L = spins.shape[1] - 1
+    width = L // 2 * replicas
+    lanes = np.zeros(width)
+    for p in range(2):
+        for y in range(L):
+            up, down, left, right = _neighbours(y, p, L, replicas, open_y)
+            _energy_strip(spins[p], spins[1 - p], y, up, down, left, right, replicas, width, J, D, B, K, lanes)
+    return lanes.reshape(L // 2, replicas).sum(0)
 
 
 @compiled
@@ -326,7 +362,7 @@ def largest_torque(spins, replicas, open_y, J, D, B, K):
     """The largest |S x h| of each replica, float32 ``(replicas,)``."""
     L = spins.shape[1] - 1
     half = L // 2
-    largest = np.zeros(spins.shape[3] - 2 * replicas, f32)
+    largest = np.zeros(half * replicas, f32)
     for p in range(2):
         for y in range(L):
             up, down, left, right = _neighbours(y, p, L, replicas, open_y)

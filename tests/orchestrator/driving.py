@@ -14,8 +14,13 @@ from orchestrator.store import Store
 
 
 def contents(store: Store, folder: str) -> dict[str, bytes]:
+    """Every file but the pages, which say how long things took."""
     root = Path(store.path) / folder
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.suffix != ".html"
+    }
 
 
 def orch(*arguments: str) -> list[str]:

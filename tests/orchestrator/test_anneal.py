@@ -8,7 +8,7 @@ import ray
 import torch
 from driving import contents, kill_when, orch
 
-from orchestrator import anneal
+from orchestrator import anneal, datasets
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
 from physics.annealing import anneal as anneal_here
@@ -27,15 +27,40 @@ def test_one_actor_and_two_make_the_same_bytes(small_data, on_ray, tmp_path):
 
 def test_the_data_are_what_the_kernel_makes(small_data, on_ray, store):
     anneal.make(small_data, store)
-    spins = anneal.read(small_data.name, store)
+    spins = datasets.read(small_data.name, store)
     assert spins.shape == (small_data.configurations, 3, 8, 8)
     chosen = [0, 777, 5000, 16383]
     alone = anneal_here(small_data.hamiltonian, small_data.schedule, 8, small_data.seed, chosen)
-    assert np.array_equal(spins[chosen], alone)
+    assert np.array_equal(spins[np.array(chosen)].numpy(), alone)
     shard = pq.read_table(Path(store.folder("datasets", small_data.name)) / "00000000.parquet")
-    energy = small_data.hamiltonian.energy(torch.from_numpy(spins[: len(shard)]))
+    energy = small_data.hamiltonian.energy(spins[: len(shard)].tensor())
     assert np.allclose(shard["energy"].to_numpy(), energy.numpy(), atol=1e-6)
-    assert np.array_equal(anneal.read(small_data.name, store, 100), spins[:100])
+    raw = np.stack([np.frombuffer(row.as_py(), np.float32) for row in shard["spins"][:5]])
+    assert np.array_equal(raw.reshape(-1, 3, 8, 8), spins[:5].tensor())
+
+
+def test_rows_are_gathered_from_a_view_as_from_a_tensor(small_data, on_ray, store):
+    anneal.make(small_data, store)
+    spins = datasets.read(small_data.name, store)
+    whole = spins.tensor()
+    order = torch.randperm(len(spins), generator=torch.Generator().manual_seed(0))[:500]
+    assert torch.equal(spins[order], whole[order])
+    part = spins[3000:9000]
+    assert len(part) == 6000
+    assert torch.equal(part[order[order < 6000]], whole[3000:9000][order[order < 6000]])
+    assert torch.equal(part[::100].tensor(), whole[3000:9000:100])
+    assert torch.equal(spins[np.array([-1, 0])], whole[[-1, 0]])
+    with pytest.raises(IndexError):
+        part[np.array([6000])]
+
+
+def test_the_data_card_is_written_once_the_data_are_whole(small_data, on_ray, store):
+    anneal.make(small_data, store)
+    page = Path(store.folder("datasets", small_data.name)) / "report.html"
+    assert "16384 configurations, L = 8" in page.read_text()
+    page.unlink()
+    anneal.make(small_data, store)
+    assert page.exists()
 
 
 def test_actors_killed_at_random_cost_nothing_but_time(small_data, on_ray, tmp_path, monkeypatch):
@@ -83,13 +108,13 @@ def test_a_corrupted_shard_is_named(small_data, on_ray, store):
     content[5000] ^= 1
     shard.write_bytes(content)
     with pytest.raises(RequestError, match=r"00002048.parquet: damaged"):
-        anneal.read(small_data.name, store)
+        datasets.read(small_data.name, store)
 
 
 def test_a_data_set_that_is_not_whole_is_not_read(small_data, store):
-    anneal._manifest(small_data, store, [])
+    datasets.write_manifest(small_data, store, [])
     with pytest.raises(RequestError, match="not whole"):
-        anneal.read(small_data.name, store)
+        datasets.read(small_data.name, store)
 
 
 def test_shards_hold_every_configuration_once(small_data):

@@ -25,7 +25,7 @@ def test_a_folder_without_a_card_does_not_count(store):
 
 def test_nothing_temporary_is_left_behind(store):
     commit(store)
-    assert not list(Path(store.path).rglob("*.tmp"))
+    assert not list(Path(store.path).rglob(".unfinished/*"))
 
 
 def test_a_damaged_file_is_named(store):

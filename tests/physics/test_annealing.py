@@ -63,9 +63,10 @@ def swept(hamiltonian, spins, move, T=1.0, sweeps=1):
     h, sites = hamiltonian, hamiltonian.sites(L)
     packed = cpu.pack(spins * sites, periodic_x=not h.open_x)
     rng = np.random.default_rng(0).integers(1, 2**32, (2, cpu.lanes(L, n)), dtype=np.uint32)
+    heat = np.stack((np.full(rng.shape[1], T), np.full(rng.shape[1], 1 / T))).astype(np.float32)
     for _ in range(sweeps):
         couplings = map(np.float32, (h.J, h.D, h.B, h.K, T))
-        cpu.sweep(move, packed, rng, cpu.split(~sites), n, h.open_x, h.open_y, *couplings)
+        cpu.sweep(move, packed, rng, heat, cpu.split(~sites), n, h.open_x, h.open_y, *couplings)
     return cpu.unpack(packed, n)
 
 

@@ -1,0 +1,109 @@
+"""Several Ray nodes in one machine: actors killed at random, a node removed, the driver killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from orchestrator import anneal, datasets
+from orchestrator.config import DatasetConfig
+from orchestrator.store import Store
+
+KILLS = 20
+CONFIG = DatasetConfig.model_validate({"L": 16, "schedule": {"sweeps": 300, "finish": 20}, "configurations": 512 * 64})
+
+
+@pytest.fixture
+def cluster():
+    ray.shutdown()
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    for _ in range(3):
+        nodes.add_node(num_cpus=1)
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+def shards(store: Store) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(store.folder("datasets", CONFIG.name)).glob("*.parquet")}
+
+
+class Witness(threading.Thread):
+    """Notes when each shard appeared, and calls ``storm`` every time that it looks."""
+
+    def __init__(self, folder: Path, storm):
+        super().__init__()
+        self.folder, self.storm, self.over = folder, storm, threading.Event()
+        self.seen: dict[str, int] = {}
+
+    def run(self) -> None:
+        while not self.over.wait(0.1):
+            for path in self.folder.glob("*.parquet"):
+                self.seen.setdefault(path.name, path.stat().st_mtime_ns)
+            self.storm()
+
+
+def test_twenty_actors_killed_and_a_node_removed_leave_the_undisturbed_bytes(cluster, tmp_path, monkeypatch):
+    ray.init(address=cluster.address, log_to_driver=False)
+    calm, stormy = Store(str(tmp_path / "calm")), Store(str(tmp_path / "stormy"))
+    anneal.make(CONFIG, calm, actors=4)
+
+    hired, killed, chance = [], [], random.Random(0)
+    hire = anneal.Annealer.remote
+    monkeypatch.setattr(anneal.Annealer, "remote", lambda *a: hired.append(hire(*a)) or hired[-1])
+
+    def kill_one():
+        alive = [actor for actor in hired if actor not in killed]
+        if alive and len(killed) < KILLS and chance.random() < 0.5:
+            killed.append(chance.choice(alive))
+            ray.kill(killed[-1])
+
+    witness = Witness(Path(stormy.folder("datasets", CONFIG.name)), kill_one)
+    witness.start()
+    maker = threading.Thread(target=anneal.make, args=(CONFIG, stormy, 4))
+    maker.start()
+    while len(killed) < KILLS // 2 or not witness.seen:
+        time.sleep(0.1)
+    cluster.remove_node(next(iter(cluster.worker_nodes)))
+    maker.join()
+    witness.over.set()
+    witness.join()
+
+    assert len(killed) == KILLS
+    assert len(ray.nodes()) == 4
+    assert sum(node["Alive"] for node in ray.nodes()) == 3
+    assert shards(stormy) == shards(calm)
+    now = {path.name: path.stat().st_mtime_ns for path in witness.folder.glob("*.parquet")}
+    assert {name: now[name] for name in witness.seen} == witness.seen, "a finished shard was made again"
+    assert datasets.is_whole(stormy.card("datasets", CONFIG.name))
+
+
+def test_a_driver_killed_on_a_cluster_is_continued_there(cluster, tmp_path):
+    command = [sys.executable, "-m", "orchestrator.cli", "anneal", "--L", "16", "--sweeps", "300", "--finish", "20"]
+    command += ["--n", str(CONFIG.configurations), "--store", str(tmp_path / "store")]
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+    store = Store(str(tmp_path / "store"))
+    folder = Path(store.folder("datasets", CONFIG.name))
+    driver = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while len(list(folder.glob("*.parquet"))) < 5:
+        assert driver.poll() is None
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    time.sleep(3)  # its actors are taken down by the cluster
+    finished = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    assert 5 <= len(finished) < len(after) == len(anneal.shards(CONFIG))
+    assert {name: after[name] for name in finished} == finished
+    assert datasets.is_whole(store.card("datasets", CONFIG.name))
