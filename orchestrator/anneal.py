@@ -6,6 +6,7 @@ byte for byte the same from any number of actors, in any order, after any number
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
 from collections.abc import Iterator
@@ -14,13 +15,13 @@ from typing import Any
 import ray
 import torch
 
-from orchestrator.cluster import connect, cpus
+from orchestrator.cluster import connect, cpus, gpus
 from orchestrator.config import DatasetConfig
 from orchestrator.console import progress, say
 from orchestrator.datasets import REPORT, describe, encode, record, shard_file, write_manifest
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
-from physics.annealing import anneal, batch_size
+from physics.annealing import Device, anneal, batch_size
 
 SHARD_BYTES = 32 * 2**20
 SHARD_UPDATES = 2e10  # about a minute of one core: what a death costs at most
@@ -52,19 +53,49 @@ def spin_updates(config: DatasetConfig) -> float:
 class Annealer:
     """Makes shards and writes them; configurations never travel."""
 
-    def __init__(self, config: DatasetConfig, store: Store):
+    def __init__(self, config: DatasetConfig, store: Store, device: Device):
         torch.set_num_threads(1)
-        self.config, self.store = config, store
+        self.config, self.store, self.device = config, store, device
 
     def ready(self) -> None:
         return None
 
-    def make(self, indices: range) -> dict[str, Any]:
+    def make(self, task: list[range]) -> list[dict[str, Any]]:
         config = self.config
-        spins = anneal(config.hamiltonian, config.schedule, config.L, config.seed, indices)
-        content = encode(config.hamiltonian, indices, spins)
-        self.store.write_file(f"datasets/{config.name}/{shard_file(indices)}", content)
-        return record(indices, content)
+        rows = [i for indices in task for i in indices]
+        spins = anneal(config.hamiltonian, config.schedule, config.L, config.seed, rows, device=self.device)
+        entries = []
+        for indices in task:
+            content = encode(config.hamiltonian, indices, spins[: len(indices)])
+            spins = spins[len(indices) :]
+            self.store.write_file(f"datasets/{config.name}/{shard_file(indices)}", content)
+            entries.append(record(indices, content))
+        return entries
+
+
+@ray.remote(num_gpus=1, num_cpus=0)
+def _gpu_works() -> bool:
+    return torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
+
+
+def device_for(config: DatasetConfig, store: Store) -> Device:
+    """Where a data set is made: where it was begun, else on GPUs if the cluster has any that torch can use.
+
+    Raises:
+        RequestError: it was begun on a GPU and there is none.
+    """
+    gpus = ray.cluster_resources().get("GPU", 0) >= 1 and ray.get(_gpu_works.remote())
+    begun = (store.card("datasets", config.name) or {}).get("device")
+    if begun == "gpu" and not gpus:
+        raise RequestError(f"{config.name}: begun on a GPU; expected a cluster with one, or another seed")
+    return begun or ("gpu" if gpus else "cpu")
+
+
+def tasks(config: DatasetConfig, wanted: list[range], device: Device) -> list[list[range]]:
+    """Shards made in one go: one on a CPU, as many as fill the GPU."""
+    rows = batch_size(config.L, "gpu") if device == "gpu" else 1
+    shards_each = max(1, rows // shard_rows(config))
+    return [wanted[i : i + shards_each] for i in range(0, len(wanted), shards_each)]
 
 
 def missing(config: DatasetConfig, store: Store) -> tuple[list[dict[str, Any]], list[range]]:
@@ -96,53 +127,60 @@ def make(config: DatasetConfig, store: Store, actors: int | None = None) -> dict
     store.sweep_up()
     done, wanted = missing(config, store)
     if not wanted:
-        card = write_manifest(config, store, done)
+        card = write_manifest(config, store, done, (store.card("datasets", config.name) or {}).get("device", "cpu"))
         if not store.fs.exists(f"{store.folder('datasets', config.name)}/{REPORT}"):
             describe(config, store, "Found whole.")
         return card
     if config.imported:
         raise RequestError(f"{config.name}: imported states, not all in {store.root}; import their files again")
     connect()
-    actors = min(actors or cpus(), len(wanted))
+    device = device_for(config, store)
+    queue = tasks(config, wanted, device)
+    actors = min(actors or (cpus() if device == "cpu" else gpus()), len(queue))
     total = config.configurations
     say(
         f"annealing {config.name}: {sum(map(len, wanted))} of {total} configurations, "
-        f"L = {config.L}, on {actors} actors"
+        f"L = {config.L}, on {actors} {device.upper()} actors"
     )
     started = time.monotonic()
     with progress() as bar:
         task = bar.add_task("anneal", total=total, completed=sum(entry["rows"] for entry in done), note="")
         made = 0
-        for entry in _work(config, store, wanted, actors):
-            done.append(entry)
-            made += entry["rows"]
-            write_manifest(config, store, done)
+        for entries in _work(config, store, queue, actors, device):
+            done += entries
+            rows = sum(entry["rows"] for entry in entries)
+            made += rows
+            card = write_manifest(config, store, done, device)
             rate = made / (time.monotonic() - started)
-            bar.update(task, advance=entry["rows"], note=f"{rate:.1f} configurations/s")
+            bar.update(task, advance=rows, note=f"{rate:.1f} configurations/s")
     seconds = time.monotonic() - started
-    card = write_manifest(config, store, done)
     describe(
         config,
         store,
-        f"{made} of {total} configurations in the last run, {seconds:.1f} s on {actors} actors: "
+        f"{made} of {total} configurations in the last run, {seconds:.1f} s on {actors} {device.upper()} actors: "
         f"{made / seconds:.1f} configurations/s, {made * spin_updates(config) / seconds:.2g} spin updates/s, "
         f"start-up included.",
     )
     return card
 
 
-def _work(config: DatasetConfig, store: Store, wanted: list[range], actors: int) -> Iterator[dict[str, Any]]:
-    """Records of shards as they are finished.
+def _work(
+    config: DatasetConfig, store: Store, queue: list[list[range]], actors: int, device: Device
+) -> Iterator[list[dict[str, Any]]]:
+    """Records of shards, task by task as they are finished.
 
-    An actor is given work only once it has answered.  When one dies its shard goes back to the queue and another
+    An actor is given work only once it has answered.  When one dies its task goes back to the queue and another
     actor is asked for; if the cluster has no room for it any more, the others finish.
     """
-    queue = list(wanted)
+    queue = list(queue)
     idle: list[Any] = []
-    running: dict[Any, tuple[Any, range | None]] = {}
+    running: dict[Any, tuple[Any, list[range] | None]] = {}
+    actor_class: Any = Annealer
+    if device == "gpu":
+        actor_class = actor_class.options(num_gpus=1)
 
     def hire() -> None:
-        actor = Annealer.remote(config, store)  # type: ignore[attr-defined]
+        actor = actor_class.remote(config, store, device)
         running[actor.ready.remote()] = (actor, None)
 
     for _ in range(actors):
@@ -150,19 +188,19 @@ def _work(config: DatasetConfig, store: Store, wanted: list[range], actors: int)
     unfinished = len(queue)
     while unfinished:
         (reference,), _ = ray.wait(list(running), num_returns=1)
-        actor, indices = running.pop(reference)
+        actor, task = running.pop(reference)
         try:
-            entry = ray.get(reference)
+            entries = ray.get(reference)
         except ray.exceptions.RayActorError:
-            if indices is not None:
-                queue.append(indices)
+            if task is not None:
+                queue.append(task)
             hire()
         else:
             idle.append(actor)
-            if indices is not None:
-                _check_shared(config, store, entry["file"])
+            if task is not None:
+                _check_shared(config, store, entries[0]["file"])
                 unfinished -= 1
-                yield entry
+                yield entries
         while queue and idle:
             actor, task = idle.pop(), queue.pop(0)
             running[actor.make.remote(task)] = (actor, task)

@@ -37,3 +37,8 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
 def cpus() -> int:
     """CPUs of the whole cluster."""
     return int(ray.cluster_resources().get("CPU", 1))
+
+
+def gpus() -> int:
+    """GPUs of the whole cluster."""
+    return int(ray.cluster_resources().get("GPU", 0))

@@ -80,13 +80,16 @@ def record(indices: range, content: bytes) -> dict[str, Any]:
     }
 
 
-def write_manifest(config: DatasetConfig, store: Store, shards: list[dict[str, Any]]) -> dict[str, Any]:
-    """The data set's card, listing whole shards; written if that changes anything."""
+def write_manifest(
+    config: DatasetConfig, store: Store, shards: list[dict[str, Any]], device: str = "cpu"
+) -> dict[str, Any]:
+    """The data set's card, listing whole shards and the device they were made on; written if it changes anything."""
     card = {
         "kind": "dataset",
         "config": config.model_dump(mode="json"),
         "parents": [],
         "configurations": config.configurations,
+        "device": device,
         "shards": sorted(shards, key=lambda entry: entry["start"]),
     }
     if store.card("datasets", config.name) != card:

@@ -67,9 +67,12 @@ def finish_omega(L: int) -> float:
     return 2 / (1 + 1 / L)
 
 
-def batch_size(L: int) -> int:
-    """Replicas that make the kernel's strips long and, up to L = 128, fit in a 2 MiB cache."""
-    return max(8, 2**17 // L**2)
+Device = Literal["cpu", "gpu"]
+
+
+def batch_size(L: int, device: Device = "cpu") -> int:
+    """Replicas side by side: strips that are long and, up to L = 128, fit in a 2 MiB cache; on a GPU 2^26 spins."""
+    return max(8, 2**17 // L**2) if device == "cpu" else max(32, 2**26 // L**2)
 
 
 def check_lattice(L: int) -> None:
@@ -79,7 +82,7 @@ def check_lattice(L: int) -> None:
 
 
 class Replicas:
-    """A batch of configurations in the kernel's layout, each with random numbers of its own.
+    """A batch of configurations in the CPU kernel's layout, each with random numbers of its own.
 
     Args:
         indices: a configuration depends on (hamiltonian, seed, its index) and the moves made, not on the others.
@@ -97,19 +100,21 @@ class Replicas:
         check_lattice(L)
         self.hamiltonian, self.L, self.size = hamiltonian, L, len(indices)
         sites = hamiltonian.sites(L)
-        rng = np.ones((2, cpu.lanes(L, self.size)), np.uint32)
-        lanes = rng[:, : L // 2 * self.size].reshape(2, L // 2, self.size)
-        start = np.empty((self.size, 3, L, L), np.float32)
-        for r, index in enumerate(indices):
-            generator = np.random.default_rng([seed, int(index)])
-            lanes[..., r] = generator.integers(1, 2**32, (2, L // 2), dtype=np.uint32)
-            start[r] = generator.standard_normal((3, L, L), np.float32)
-        if spins is not None:
+        generators = [np.random.default_rng([seed, int(index)]) for index in indices]
+        seeds = np.stack([g.integers(1, 2**32, (2, L // 2), dtype=np.uint32) for g in generators])
+        if spins is None:
+            start = np.stack([g.standard_normal((3, L, L), np.float32) for g in generators])
+        else:
             start = self._turn(np.asarray(spins, np.float32), -1)
         start = start / np.maximum(np.linalg.norm(start, axis=1, keepdims=True), 1e-20) * sites
-        self._spins = cpu.pack(start.astype(np.float32), periodic_x=not hamiltonian.open_x)
-        self._rng = rng
-        self._vacant = cpu.split(~sites) if hamiltonian.mask else np.empty((2, L, 0), bool)
+        self._place(start.astype(np.float32), sites, seeds, seed, np.array(indices, np.int64))
+
+    def _place(self, spins: np.ndarray, sites: np.ndarray, seeds: np.ndarray, seed: int, indices: np.ndarray) -> None:
+        """Into the kernel's layout; ``seeds`` are uint32 ``(size, 2, L/2)``."""
+        self._rng = np.ones((2, cpu.lanes(self.L, self.size)), np.uint32)
+        self._rng[:, : self.L // 2 * self.size] = seeds.transpose(1, 2, 0).reshape(2, -1)
+        self._spins = cpu.pack(spins, periodic_x=not self.hamiltonian.open_x)
+        self._vacant = cpu.split(~sites) if self.hamiltonian.mask else np.empty((2, self.L, 0), bool)
 
     @property
     def _magnet(self) -> tuple:
@@ -152,9 +157,12 @@ class Replicas:
         chosen._rng = np.ones((2, cpu.lanes(self.L, chosen.size)), np.uint32)
         return chosen
 
+    def _lattices(self) -> np.ndarray:
+        return cpu.unpack(self._spins, self.size)
+
     def spins(self) -> np.ndarray:
         """float32 ``(size, 3, L, L)``, unit spins."""
-        spins = self._turn(cpu.unpack(self._spins, self.size), 1)
+        spins = self._turn(self._lattices(), 1)
         norm = np.sqrt(np.einsum("rcyx,rcyx->ryx", spins, spins, dtype=np.float32))[:, None]
         return np.divide(spins, norm, out=np.zeros_like(spins), where=norm > 0)
 
@@ -178,6 +186,15 @@ class Replicas:
             done += FINISH_CHECK
 
 
+def replicas_on(device: Device) -> type[Replicas]:
+    """The class that runs there."""
+    if device == "cpu":
+        return Replicas
+    from physics.kernels.gpu import GPUReplicas  # Triton comes with a torch that knows GPUs
+
+    return GPUReplicas
+
+
 def anneal(
     hamiltonian: Hamiltonian,
     schedule: Schedule,
@@ -185,10 +202,11 @@ def anneal(
     seed: int,
     indices: Sequence[int],
     progress: Callable[[int], None] = lambda done: None,
+    device: Device = "cpu",
 ) -> np.ndarray:
     """Annealed configurations, float32 ``(len(indices), 3, L, L)``.
 
-    Configuration ``i`` is a function of (hamiltonian, schedule, L, seed, i) alone, to the last bit.
+    Configuration ``i`` is a function of (hamiltonian, schedule, L, seed, i, device) alone, to the last bit.
 
     Args:
         progress: called with the number of configurations finished so far.
@@ -197,11 +215,11 @@ def anneal(
         ValueError: L is odd or below 4, or the mask has another size.
     """
     check_lattice(L)
-    size, temperatures = batch_size(L), schedule.temperatures()
+    size, temperatures = batch_size(L, device), schedule.temperatures()
     finished = np.empty((len(indices), 3, L, L), np.float32)
     for first in range(0, len(indices), size):
         batch = indices[first : first + size]
-        replicas = Replicas(hamiltonian, L, seed, batch)
+        replicas = replicas_on(device)(hamiltonian, L, seed, batch)
         replicas.heat_bath(temperatures, schedule.overrelaxation)
         finished[first : first + len(batch)] = replicas.relax(schedule.finish, schedule.torque, finish_omega(L))
         progress(first + len(batch))

@@ -9,6 +9,7 @@ import torch
 from driving import contents, kill_when, orch
 
 from orchestrator import anneal, datasets
+from orchestrator.config import DatasetConfig
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
 from physics.annealing import anneal as anneal_here
@@ -120,3 +121,32 @@ def test_a_data_set_that_is_not_whole_is_not_read(small_data, store):
 def test_shards_hold_every_configuration_once(small_data):
     parts = anneal.shards(small_data)
     assert [i for part in parts for i in part] == list(range(small_data.configurations))
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """The GPU that Ray is told of, with the kernel in Triton's interpreter where there is none."""
+    pytest.importorskip("triton")
+    monkeypatch.setattr(anneal, "device_for", lambda config, store: "gpu")
+
+
+def test_a_gpu_actor_makes_several_shards_in_one_go(on_ray, on_gpu, store, monkeypatch):
+    config = DatasetConfig.model_validate(
+        {"L": 4, "schedule": {"sweeps": 2, "overrelaxation": 1, "finish": 3}, "configurations": 8192 * 2 + 100}
+    )
+    parts = anneal.shards(config)
+    monkeypatch.setattr(anneal, "batch_size", lambda L, device="cpu": 16384 if device == "gpu" else 8192)
+    assert [len(task) for task in anneal.tasks(config, parts, "gpu")] == [2, 1]
+    assert [len(task) for task in anneal.tasks(config, parts, "cpu")] == [1, 1, 1]
+    card = anneal.make(config, store)
+    assert card["device"] == "gpu"
+    assert len(card["shards"]) == 3
+    chosen = np.array([0, 8191, 8192, 16400])
+    alone = anneal_here(config.hamiltonian, config.schedule, 4, config.seed, chosen, device="gpu")
+    assert np.array_equal(datasets.read(config.name, store)[chosen].numpy(), alone)
+
+
+def test_data_begun_on_a_gpu_are_not_continued_without_one(small_data, on_ray, store):
+    datasets.write_manifest(small_data, store, [], "gpu")
+    with pytest.raises(RequestError, match="begun on a GPU; expected a cluster with one"):
+        anneal.make(small_data, store)
