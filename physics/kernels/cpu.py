@@ -49,7 +49,9 @@ _float_bits = _bitcast("_float_bits", types.float32, types.int32, ir.IntType(32)
 _bits_float = _bitcast("_bits_float", types.int32, types.float32, ir.FloatType())
 
 inlined = nb.njit(fastmath=True, forceinline=True, error_model="numpy")
-compiled = nb.njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
+# Whatever is compiled is inlined into what Python calls.  A callee of its own would be found by the linker in one of
+# two versions, that of this process or that of the cache, whose last bits differ.
+compiled = nb.njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
 
 
 @inlined
@@ -181,7 +183,7 @@ def _field(k, up, down, left, right, J, D, B):
 HEAT_BATH, REFLECT, ALIGN = 0, 1, 2
 
 
-@compiled
+@inlined
 def _heat_bath_strip(own, other, y, up, down, left, right, first, n, rng, heat, J, D, B):
     sx, sy, sz = _strips(own, y, first)
     u, d = _strips(other, up, first), _strips(other, down, first)
@@ -195,7 +197,7 @@ def _heat_bath_strip(own, other, y, up, down, left, right, first, n, rng, heat, 
         sx[k], sy[k], sz[k] = _heat_bath(hx, hy, hz, T[k], inverse_T[k], bits, phase)
 
 
-@compiled
+@inlined
 def _reflect_strip(own, other, y, up, down, left, right, first, n, J, D, B):
     sx, sy, sz = _strips(own, y, first)
     u, d = _strips(other, up, first), _strips(other, down, first)
@@ -205,7 +207,7 @@ def _reflect_strip(own, other, y, up, down, left, right, first, n, J, D, B):
         sx[k], sy[k], sz[k] = _reflect(hx, hy, hz, sx[k], sy[k], sz[k])
 
 
-@compiled
+@inlined
 def _metropolis_strip(move, own, other, y, up, down, left, right, first, n, rng, heat, J, D, B, K):
     """Either move made without the anisotropy, then accepted or not for its change of -K S_z^2."""
     sx, sy, sz = _strips(own, y, first)
@@ -229,7 +231,7 @@ def _metropolis_strip(move, own, other, y, up, down, left, right, first, n, rng,
         sz[k] = nz if accept else z
 
 
-@compiled
+@inlined
 def _align_strip(own, other, y, up, down, left, right, first, n, J, D, B, K, omega):
     """The anisotropy enters as the field of a linear upper bound of it, so that no step raises the energy."""
     sx, sy, sz = _strips(own, y, first)
@@ -243,7 +245,7 @@ def _align_strip(own, other, y, up, down, left, right, first, n, J, D, B, K, ome
         sx[k], sy[k], sz[k] = _align(hx, hy, hz, x, y_, z, omega)
 
 
-@compiled
+@inlined
 def _torque_strip(own, other, y, up, down, left, right, first, n, J, D, B, K, largest):
     sx, sy, sz = _strips(own, y, first)
     u, d = _strips(other, up, first), _strips(other, down, first)
@@ -256,7 +258,7 @@ def _torque_strip(own, other, y, up, down, left, right, first, n, J, D, B, K, la
         largest[k] = max(largest[k], cx * cx + cy * cy + cz * cz)
 
 
-@compiled
+@inlined
 def _energy_strip(own, other, y, up, down, left, right, first, n, J, D, B, K, total):
     sx, sy, sz = _strips(own, y, first)
     u, d = _strips(other, up, first), _strips(other, down, first)
@@ -276,7 +278,7 @@ def _neighbours(y, p, L, replicas, open_y):
     return up, down, left, left + replicas
 
 
-@compiled
+@inlined
 def sweep(move, spins, rng, heat, vacant, replicas, open_x, open_y, J, D, B, K, omega):
     """One move on every site, sublattice by sublattice, in place.
 

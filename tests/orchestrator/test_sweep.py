@@ -7,7 +7,8 @@ import torch
 from driving import contents, kill_when, orch
 
 from nets.sampling import decode, prior
-from orchestrator import models, sweep
+from nets.losses import reconstruction
+from orchestrator import datasets, models, sweep
 from orchestrator.config import SweepConfig, load
 from orchestrator.store import Store
 
@@ -60,10 +61,7 @@ def test_stored_states_are_what_the_stored_weights_decode(swept):
 
 def test_losses_of_the_card_are_those_of_the_weights(swept):
     config, store = swept
-    from nets.losses import reconstruction
-    from orchestrator import anneal
-
-    spins = torch.from_numpy(anneal.read(config.dataset.name, store))
+    spins = datasets.read(config.dataset.name, store).tensor()
     held = spins[config.training.split(len(spins)) :]
     for _, name, card in store.cards("models"):
         model = models.load(name, store)

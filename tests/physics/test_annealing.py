@@ -1,4 +1,7 @@
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -252,3 +255,24 @@ def test_lattices_that_are_odd_or_below_4_are_refused(L):
 def test_a_mask_of_another_size_is_refused(disk):
     with pytest.raises(ValueError, match="mask of 10 x 10 sites on a lattice of 8 x 8"):
         anneal(Hamiltonian(mask=disk(10)), QUICK, 8, 1, [0])
+
+
+def test_compiled_now_or_read_from_the_cache_the_kernel_gives_the_same_bits(tmp_path):
+    program = (
+        "from physics.annealing import *; from physics.hamiltonian import Hamiltonian; import hashlib, sys\n"
+        "K = float(sys.argv[1]); schedule = Schedule(sweeps=30, finish=20)\n"
+        "print(hashlib.sha256(anneal(Hamiltonian(K=K), schedule, 16, 1, range(512)).tobytes()).hexdigest())"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def run(K):
+        command = [sys.executable, "-c", program, str(K)]
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+    first = run(0.0)
+    cached = list(tmp_path.rglob("*.nbc"))
+    assert cached
+    assert run(0.0) == first
+    next(path for path in cached if "heat_bath" in path.name).unlink()
+    assert run(0.0) == first
+    assert run(0.3) != first
