@@ -1,4 +1,4 @@
-"""Configurations a second from one Ray actor and from two, in one run, and what Ray adds to the kernel's own time.
+"""Two Ray actors beside one, each with as much work, and the same work in this process without Ray: in one run.
 
 python benchmarks/actors.py
 """
@@ -7,35 +7,56 @@ import tempfile
 import time
 
 import ray
+import torch
+from rich.console import Console
+from rich.table import Table
 
-from orchestrator import anneal
+from orchestrator.anneal import Annealer, shards
 from orchestrator.cluster import connect
 from orchestrator.config import DatasetConfig
 from orchestrator.store import Store
+from physics.annealing import anneal
 
-CONFIG = DatasetConfig.model_validate(
-    {
-        "L": 128,
-        "hamiltonian": {"D": 0.3},
-        "configurations": 768,
-    }
-)
+CONFIG = DatasetConfig.model_validate({"L": 128, "hamiltonian": {"D": 0.3}, "configurations": 768})
+TASKS, ROUNDS = 3, 4  # shards an actor makes one after the other; turns that each contestant takes
 
 
-def seconds(actors: int) -> float:
+def ray_seconds(actors: list) -> float:
+    """All actors at once, every one with the same shards."""
+    started = time.perf_counter()
+    ray.get([actor.make.remote([indices]) for actor in actors for indices in shards(CONFIG)[:TASKS]])
+    return time.perf_counter() - started
+
+
+def bare_seconds() -> float:
+    """The kernel alone, one process, nothing written."""
+    started = time.perf_counter()
+    for indices in shards(CONFIG)[:TASKS]:
+        anneal(CONFIG.hamiltonian, CONFIG.schedule, CONFIG.L, CONFIG.seed, indices)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    connect()
+    rows = len(shards(CONFIG)[0]) * TASKS
     with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        anneal.make(CONFIG, Store(f"{folder}/store"), actors)
-        return time.perf_counter() - started
+        actors = [Annealer.remote(CONFIG, Store(f"{folder}/{i}"), "cpu") for i in range(2)]  # type: ignore[attr-defined]
+        ray.get([actor.make.remote([range(8)]) for actor in actors])  # compiles
+        bare, one, two = [], [], []
+        for _ in range(ROUNDS):
+            one.append(ray_seconds(actors[:1]))
+            two.append(ray_seconds(actors))
+            bare.append(bare_seconds())
+    table = Table(title=f"L = {CONFIG.L}, shards of {rows // TASKS} configurations", title_justify="left")
+    for column in ("", "configurations/s", "efficiency"):
+        table.add_column(column, justify="right")
+    table.add_row("kernel alone, one process", f"{rows / min(bare):.2f}", "1")
+    table.add_row("one actor, written to a store", f"{rows / min(one):.2f}", f"{min(bare) / min(one):.3f}")
+    table.add_row("two actors", f"{2 * rows / min(two):.2f}", f"{min(one) / min(two):.3f} of one")
+    Console().print(table)
+    ray.shutdown()
 
 
 if __name__ == "__main__":
-    connect()
-    seconds(2)  # compiles
-    one, two = [], []
-    for _ in range(2):
-        one.append(seconds(1))
-        two.append(seconds(2))
-    print(f"one actor  {CONFIG.configurations / min(one):8.1f} configurations/s")
-    print(f"two actors {CONFIG.configurations / min(two):8.1f} configurations/s, {min(one) / min(two):.3f} times one")
-    ray.shutdown()
+    main()

@@ -23,6 +23,20 @@ def _mask_rows(mask: Any) -> Any:
     return mask
 
 
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """a . b over the components of ``(..., 3, L, L)``."""
+    ax, ay, az = a.unbind(-3)
+    bx, by, bz = b.unbind(-3)
+    return ax * bx + ay * by + az * bz
+
+
+def cross(a: Tensor, b: Tensor) -> Tensor:
+    """a x b over the components of ``(..., 3, L, L)``: several times faster than torch.linalg.cross in this layout."""
+    ax, ay, az = a.unbind(-3)
+    bx, by, bz = b.unbind(-3)
+    return torch.stack((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), -3)
+
+
 class Hamiltonian(BaseModel):
     r"""Classical Heisenberg spins with exchange, Dzyaloshinskii-Moriya coupling, field and anisotropy.
 
@@ -151,7 +165,8 @@ class Hamiltonian(BaseModel):
     def torque(self, spins: Tensor) -> Tensor:
         """|S x h| of each site, ``(..., L, L)``: zero everywhere in a state at rest."""
         spins = torch.as_tensor(spins)
-        return torch.linalg.cross(spins, self.effective_field(spins), dim=-3).norm(dim=-3)
+        turning = cross(spins, self.effective_field(spins))
+        return dot(turning, turning).sqrt()
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from physics.hamiltonian import Hamiltonian, X, Y
+from physics.hamiltonian import Hamiltonian, X, Y, cross, dot
 
 
 def magnetization(spins: Tensor) -> Tensor:
@@ -90,11 +90,11 @@ def charge_density(spins: Tensor, hamiltonian: Hamiltonian | None = None) -> Ten
 
 
 def _solid_angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Of the spherical triangle a, b, c: tan(angle/2) = a.(b x c) / (1 + a.b + b.c + c.a)."""
-    volume = (a * torch.linalg.cross(b, c, dim=-3)).sum(-3)
-    present = (a.square().sum(-3) > 0) & (b.square().sum(-3) > 0) & (c.square().sum(-3) > 0)
-    angle = 2 * torch.atan2(volume, 1 + (a * b).sum(-3) + (b * c).sum(-3) + (c * a).sum(-3))
-    return angle * present
+    """Of the spherical triangle a, b, c: tan(angle/2) = a.(b x c) / (1 + a.b + b.c + c.a); zero if a spin is absent."""
+    shared = dot(a, b), dot(b, c), dot(c, a)
+    angle = 2 * torch.atan2(dot(a, cross(b, c)), 1 + sum(shared))
+    present = dot(a, a) * dot(b, b) * dot(c, c)
+    return torch.where(present > 0, angle, 0.0)
 
 
 def topological_charge_continuum(spins: Tensor) -> Tensor:
@@ -105,4 +105,4 @@ def topological_charge_continuum(spins: Tensor) -> Tensor:
     spins = torch.as_tensor(spins)
     dx = 0.5 * (torch.roll(spins, -1, X) - torch.roll(spins, 1, X))
     dy = 0.5 * (torch.roll(spins, -1, Y) - torch.roll(spins, 1, Y))
-    return (spins * torch.linalg.cross(dx, dy, dim=-3)).sum((-3, -2, -1)) / (4 * math.pi)
+    return dot(spins, cross(dx, dy)).sum((-2, -1)) / (4 * math.pi)

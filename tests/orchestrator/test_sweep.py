@@ -6,8 +6,8 @@ import pandas as pd
 import torch
 from driving import contents, kill_when, orch
 
-from nets.sampling import decode, prior
 from nets.losses import reconstruction
+from nets.sampling import decode, prior
 from orchestrator import datasets, models, sweep
 from orchestrator.config import SweepConfig, load
 from orchestrator.store import Store
