@@ -91,8 +91,7 @@ def charge_density(spins: Tensor, hamiltonian: Hamiltonian | None = None) -> Ten
 
 def _solid_angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """Of the spherical triangle a, b, c: tan(angle/2) = a.(b x c) / (1 + a.b + b.c + c.a); zero if a spin is absent."""
-    shared = dot(a, b), dot(b, c), dot(c, a)
-    angle = 2 * torch.atan2(dot(a, cross(b, c)), 1 + sum(shared))
+    angle = 2 * torch.atan2(dot(a, cross(b, c)), 1 + dot(a, b) + dot(b, c) + dot(c, a))
     present = dot(a, a) * dot(b, b) * dot(c, c)
     return torch.where(present > 0, angle, 0.0)
 
