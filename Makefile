@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow format
+.PHONY: demo test format
 
 demo: .venv/ready
 	$(BIN)/orch sweep --space evae.yaml
@@ -14,9 +14,6 @@ test: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
-
-slow: .venv/ready
-	$(BIN)/python -m pytest -m slow
 
 format: .venv/ready
 	$(BIN)/ruff check --fix .

@@ -1,8 +1,12 @@
-"""Losses of the variational autoencoders, with the normalisations that give the papers' thresholds."""
+"""Losses, variational and adversarial, with the normalisations that give the papers' thresholds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 
 def reconstruction(output: Tensor, spins: Tensor) -> Tensor:
@@ -13,3 +17,19 @@ def reconstruction(output: Tensor, spins: Tensor) -> Tensor:
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """L_KL = 1/2 sum_n (sigma^2 + mu^2 - ln sigma^2 - 1), summed over latent dimensions, mean over the batch."""
     return 0.5 * (log_variance.exp() + mean.square() - log_variance - 1).sum(1).mean()
+
+
+def told_apart(real: Tensor, fakes: Sequence[Tensor]) -> Tensor:
+    """L_D = -E[ln D(x_d)] - E[ln(1 - D(x_f))], each kind of fake with an equal share, from logits ``(B,)``.
+
+    Source: VAE-GAN hybrid (2023), equation (2) with one kind of fake, equation (3) with two.
+    """
+    return softplus(-real).mean() + torch.stack([softplus(fake).mean() for fake in fakes]).mean()
+
+
+def fooled(fakes: Sequence[Tensor]) -> Tensor:
+    """The non-saturating L_G = -E[ln D(x_f)], each kind of fake with an equal share, from logits ``(B,)``.
+
+    Source: VAE-GAN hybrid (2023), equations (2) and (3).
+    """
+    return torch.stack([softplus(-fake).mean() for fake in fakes]).mean()

@@ -1,7 +1,8 @@
-"""Drawing configurations from a trained decoder."""
+"""Drawing configurations from a trained decoder: from the prior, and led by a discriminator."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -28,3 +29,38 @@ def prior(count: int, latent_dim: int, seed: int) -> np.ndarray:
 def decode(model: Decoder, codes: np.ndarray | Tensor, chunk: int = CHUNK) -> Tensor:
     """Spins ``(n, 3, L, L)`` of codes ``(n, latent_dim)``, ``chunk`` at a time."""
     return torch.cat([model.decode(part) for part in torch.as_tensor(codes).split(chunk)])
+
+
+def lead(
+    decoder: Decoder,
+    discriminator: Callable[[Tensor], Tensor],
+    codes: np.ndarray | Tensor,
+    steps: int,
+    step_size: float,
+    langevin: torch.Generator | None = None,
+    chunk: int = CHUNK,
+) -> Tensor:
+    """Discriminator-driven latent sampling: codes ``(n, latent_dim)`` moved to where D(G(z)) is higher.
+
+    Without ``langevin`` it is gradient ascent, z <- z + step_size grad logit D(G(z)), as in the 2023 paper (the logit
+    has D's maxima, and a gradient where D saturates).  With it, Langevin dynamics on E(z) = -ln p_0(z) - logit D(G(z))
+    (Che et al., 2020): z <- z - step_size/2 grad E + sqrt(step_size) N(0, 1).
+
+    Args:
+        discriminator: spins ``(B, 3, L, L)`` to logits ``(B,)``.
+        langevin: the noise's generator.
+    """
+    led = []
+    for part in torch.as_tensor(codes).split(chunk):
+        z = part.detach().clone()
+        for _ in range(steps):
+            z.requires_grad_(True)
+            (slope,) = torch.autograd.grad(discriminator(decoder.decode(z)).sum(), z)
+            z = z.detach()
+            if langevin is None:
+                z = z + step_size * slope
+            else:
+                noise = torch.randn(z.shape, generator=langevin, device=z.device)
+                z = z + 0.5 * step_size * (slope - z) + step_size**0.5 * noise
+        led.append(z)
+    return torch.cat(led)

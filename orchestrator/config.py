@@ -37,19 +37,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DatasetConfig(Strict):
-    """A data set: ``configurations`` annealed states, number i made from (everything here, i).
-
-    Attributes:
-        imported: SHA-256 of states that were brought in instead; the schedule then says nothing.
-    """
+class System(Strict):
+    """A magnet on a lattice that the kernels can sweep."""
 
     L: PositiveInt = 32
     hamiltonian: Hamiltonian = Hamiltonian()
-    schedule: Schedule = Schedule()
-    configurations: PositiveInt = 1000
-    seed: NonNegativeInt = 0
-    imported: str | None = None
 
     @model_validator(mode="after")
     def _lattice(self) -> Self:
@@ -57,14 +49,26 @@ class DatasetConfig(Strict):
         self.hamiltonian.sites(self.L)
         return self
 
+    def _named(self, origin: str) -> str:
+        h = self.hamiltonian
+        return f"{origin}L{self.L}-D{h.D:g}-B{h.B:g}-{digest(self.model_dump(mode='json'))}"
+
+
+class DatasetConfig(System):
+    """A data set: ``configurations`` annealed states, number i made from (everything here, i).
+
+    Attributes:
+        imported: SHA-256 of states that were brought in instead; the schedule then says nothing.
+    """
+
+    schedule: Schedule = Schedule()
+    configurations: PositiveInt = 1000
+    seed: NonNegativeInt = 0
+    imported: str | None = None
+
     @property
     def name(self) -> str:
-        origin = "import-" if self.imported else ""
-        return f"{origin}{_system(self.L, self.hamiltonian)}-{digest(self.model_dump(mode='json'))}"
-
-
-def _system(L: int, hamiltonian: Hamiltonian) -> str:
-    return f"L{L}-D{hamiltonian.D:g}-B{hamiltonian.B:g}"
+        return self._named("import-" if self.imported else "")
 
 
 class ModelConfig(Strict):
@@ -240,24 +244,16 @@ class OptimizeConfig(Strict):
         return self
 
 
-class TemperConfig(Strict):
+class TemperConfig(System):
     """A search for the ground state: ``runs`` of parallel tempering, number i made from (everything here, i)."""
 
-    L: PositiveInt = 32
-    hamiltonian: Hamiltonian = Hamiltonian()
     ladder: Ladder = Ladder()
     runs: PositiveInt = 10
     seed: NonNegativeInt = 0
 
-    @model_validator(mode="after")
-    def _lattice(self) -> Self:
-        check_lattice(self.L)
-        self.hamiltonian.sites(self.L)
-        return self
-
     @property
     def name(self) -> str:
-        return f"ground-{_system(self.L, self.hamiltonian)}-{digest(self.model_dump(mode='json'))}"
+        return self._named("ground-")
 
 
 Config = TypeVar("Config", bound=BaseModel)

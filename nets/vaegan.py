@@ -1,0 +1,233 @@
+"""Residual encoder, generator and discriminator of the 2023 paper, and the three ways to train them.
+
+With an encoder and a generator they are a VAE, with a generator and a discriminator a GAN, with all three the hybrid:
+:func:`step` holds equations (1) to (3) and does whatever the networks that are there ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from nets.layers import CircularConv2d, UpsampleConv2d, circular_pad, unit_spins
+from nets.losses import fooled, kl_divergence, reconstruction, told_apart
+
+SLOPE = 0.2  # of the leaky ReLU, which the paper leaves open; SNGAN's
+
+
+def _four_times_a_power_of_two(L: object) -> object:
+    if isinstance(L, int) and (L < 16 or L & (L - 1)):
+        raise ValueError("expected 16, 32, 64, ...")
+    return L
+
+
+class VAEGANConfig(BaseModel):
+    """Sizes of the networks and how they are trained together.
+
+    Each halving of the lattice, from L down to 4, doubles the channels from ``width`` up to ``16 width``.
+
+    Attributes:
+        name: "vae" has no discriminator, "gan" no encoder, "hybrid" all three.
+        latent: dimension of the latent space, 128 in the paper.
+        width: channels at the finest scale; 64 in the paper at L = 128.
+        beta: weight of the KL divergence in equation (1).
+        gamma: weight of the adversarial loss in the hybrid's equation (3).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["vae", "gan", "hybrid"] = "hybrid"
+    L: Annotated[int, BeforeValidator(_four_times_a_power_of_two)] = 32
+    latent: PositiveInt = 64
+    width: PositiveInt = 32
+    beta: NonNegativeFloat = 1e-3
+    gamma: NonNegativeFloat = 1e-3
+    learning_rate: PositiveFloat = 2e-4
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.9)
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels at each scale, finest first; one entry a halving."""
+        halvings = self.L.bit_length() - 3
+        return [self.width * min(2**i, 16) for i in range(halvings)]
+
+
+class Halving(nn.Conv2d):
+    """4x4 convolution with stride 2 on a torus."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, 4, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(circular_pad(x, 1))
+
+
+def _activation(channels: int, normalised: bool) -> list[nn.Module]:
+    return [*([nn.BatchNorm2d(channels)] if normalised else []), nn.LeakyReLU(SLOPE)]
+
+
+class ResBlock(nn.Module):
+    """Pre-activation residual block that doubles or halves the lattice (figure 6a).
+
+    Args:
+        normalised: with batch norm; without it, as in the discriminator, every convolution is spectrally normalised.
+    """
+
+    def __init__(self, i: int, o: int, direction: Literal["up", "down"], normalised: bool = True):
+        super().__init__()
+        bound: Callable[[nn.Module], nn.Module] = nn.Identity() if normalised else spectral_norm
+        first: nn.Module
+        second: nn.Module
+        straight: nn.Module
+        if direction == "up":
+            first, second, straight = UpsampleConv2d(i, o, 3), CircularConv2d(o, o, 3), UpsampleConv2d(i, o, 1)
+        else:
+            first, second, straight = CircularConv2d(i, o, 3), Halving(o, o), Halving(i, o)
+        self.residual = nn.Sequential(
+            *_activation(i, normalised), bound(first), *_activation(o, normalised), bound(second)
+        )
+        self.straight = bound(straight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.straight(x) + self.residual(x)
+
+
+class Encoder(nn.Module):
+    """Spins ``(B, 3, L, L)`` to means and log-variances, each ``(B, latent)``."""
+
+    def __init__(self, config: VAEGANConfig):
+        super().__init__()
+        widths = config.widths
+        self.trunk = nn.Sequential(
+            CircularConv2d(3, widths[0], 3),
+            *(ResBlock(i, o, "down") for i, o in zip(widths, (*widths[1:], widths[-1]), strict=True)),
+            *_activation(widths[-1], True),
+            nn.Flatten(),
+            nn.Linear(16 * widths[-1], 2 * config.latent),
+        )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.trunk(spins.contiguous(memory_format=torch.channels_last)).chunk(2, dim=1)
+        return mean, log_variance
+
+
+class Generator(nn.Module):
+    """Codes ``(B, latent)`` to unit spins ``(B, 3, L, L)``."""
+
+    def __init__(self, config: VAEGANConfig):
+        super().__init__()
+        widths = config.widths[::-1]
+        self.latent_dim = config.latent
+        self.trunk = nn.Sequential(
+            nn.Linear(config.latent, 16 * widths[0]),
+            nn.Unflatten(1, (widths[0], 4, 4)),
+            *(ResBlock(i, o, "up") for i, o in zip(widths, (*widths[1:], widths[-1]), strict=True)),
+            *_activation(widths[-1], True),
+            CircularConv2d(widths[-1], 3, 3),
+        )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, z: Tensor) -> Tensor:
+        return unit_spins(self.trunk(z))
+
+    decode = forward
+
+
+class Discriminator(nn.Module):
+    """Spins ``(B, 3, L, L)`` to the logit ``(B,)`` that they are data: D = sigmoid(logit)."""
+
+    def __init__(self, config: VAEGANConfig):
+        super().__init__()
+        widths = config.widths
+        self.trunk = nn.Sequential(
+            spectral_norm(CircularConv2d(3, widths[0], 3)),
+            *(ResBlock(i, o, "down", normalised=False) for i, o in zip(widths, (*widths[1:], widths[-1]), strict=True)),
+            nn.LeakyReLU(SLOPE),
+        )
+        self.judge = spectral_norm(nn.Linear(widths[-1], 1))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, spins: Tensor) -> Tensor:
+        features = self.trunk(spins.contiguous(memory_format=torch.channels_last))
+        return self.judge(features.sum((-2, -1))).squeeze(1)
+
+
+class System(NamedTuple):
+    """Networks that are trained together, and an optimizer for each; None for those that a system lacks."""
+
+    config: VAEGANConfig
+    generator: Generator
+    encoder: Encoder | None
+    discriminator: Discriminator | None
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Those that are there, by name."""
+        every = {"generator": self.generator, "encoder": self.encoder, "discriminator": self.discriminator}
+        return {name: network for name, network in every.items() if network is not None}
+
+
+def build(config: VAEGANConfig, device: torch.device | str = "cpu") -> System:
+    """Networks with weights drawn from torch's global generator, and their optimizers."""
+    generator = Generator(config).to(device)
+    encoder = None if config.name == "gan" else Encoder(config).to(device)
+    discriminator = None if config.name == "vae" else Discriminator(config).to(device)
+    system = System(config, generator, encoder, discriminator, {})
+    for name, network in system.networks().items():
+        system.optimizers[name] = torch.optim.Adam(network.parameters(), config.learning_rate, config.betas)
+    return system
+
+
+def step(system: System, spins: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+    """One update of every network on a batch ``(B, 3, L, L)``; returns the losses before it, as tensors.
+
+    Equation (1): L_VAE = mean (x - G(z_E))^2 + beta KL.  Equation (2): the non-saturating losses of D and G.  Equation
+    (3): E minimises L_VAE, G minimises L_VAE + gamma L_adv, and D sees as fake both G(z_p) and G(z_E), half each.
+
+    Source: VAE-GAN hybrid (2023), "VAE-GAN hybrid model".
+    """
+    config, G, E, D, _ = system
+    losses: dict[str, Tensor] = {}
+    for network in system.networks().values():
+        network.train()
+    fakes: list[Tensor] = []
+    if D is not None:
+        fakes.append(G(torch.randn(len(spins), config.latent, generator=rng, device=spins.device)))
+    variational = None
+    if E is not None:
+        mean, log_variance = E(spins)
+        noise = torch.randn(mean.shape, generator=rng, device=spins.device)
+        fakes.append(G(mean + torch.exp(0.5 * log_variance) * noise))
+        losses["reconstruction"], losses["kl"] = reconstruction(fakes[-1], spins), kl_divergence(mean, log_variance)
+        variational = losses["reconstruction"] + config.beta * losses["kl"]
+    if D is not None:
+        losses["discriminator"] = told_apart(D(spins), [D(fake.detach()) for fake in fakes])
+        _update([(losses["discriminator"], ["discriminator"])], system)
+        losses["generator"] = fooled([D(fake) for fake in fakes])
+
+    if variational is None:
+        _update([(losses["generator"], ["generator"])], system)
+    elif D is None:
+        _update([(variational, ["generator", "encoder"])], system)
+    else:
+        _update([(variational + config.gamma * losses["generator"], ["generator"]), (variational, ["encoder"])], system)
+    return {name: loss.detach() for name, loss in losses.items()}
+
+
+def _update(minimised: list[tuple[Tensor, list[str]]], system: System) -> None:
+    """Step of the named networks, each down the gradient of the loss beside it, all at the same weights."""
+    networks = system.networks()
+    for number, (loss, names) in enumerate(minimised, 1):
+        weights = [weight for name in names for weight in networks[name].parameters()]
+        for weight in weights:
+            weight.grad = None
+        loss.backward(inputs=weights, retain_graph=number < len(minimised))
+    for _, names in minimised:
+        for name in names:
+            system.optimizers[name].step()

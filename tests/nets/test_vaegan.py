@@ -1,0 +1,183 @@
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.nn import functional as F
+
+from nets.layers import CircularConv2d, unit_spins
+from nets.losses import fooled, kl_divergence, reconstruction, told_apart
+from nets.vaegan import Discriminator, Encoder, Generator, Halving, VAEGANConfig, build, step
+
+SMALL = {"L": 16, "latent": 8, "width": 4}
+SYSTEMS = ("vae", "gan", "hybrid")
+
+
+def batch(n=6, L=16, seed=0):
+    return unit_spins(torch.randn(n, 3, L, L, generator=torch.Generator().manual_seed(seed)))
+
+
+def made(name="hybrid", **changes):
+    torch.manual_seed(0)
+    return build(VAEGANConfig(**{**SMALL, "name": name, **changes}))
+
+
+def weights(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def test_losses_of_the_discriminator_and_generator_by_hand():
+    """D = 1/2, 3/4 and 1/4 are logits 0, ln 3 and -ln 3."""
+    logits = torch.tensor([0.0, math.log(3)])
+    fake = torch.tensor([math.log(3), -math.log(3)])
+    real_term = (math.log(2) + math.log(4 / 3)) / 2
+    fake_term = (math.log(4) + math.log(4 / 3)) / 2
+    assert told_apart(logits, [fake]).item() == pytest.approx(real_term + fake_term)
+    assert fooled([fake]).item() == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
+    second = torch.zeros(2)
+    half = (fake_term + math.log(2)) / 2
+    assert told_apart(logits, [fake, second]).item() == pytest.approx(real_term + half)
+    assert fooled([fake, second]).item() == pytest.approx(((math.log(4 / 3) + math.log(4)) / 2 + math.log(2)) / 2)
+
+
+@pytest.mark.parametrize("L", [16, 32, 128])
+def test_shapes_and_unit_spins_at_every_size(L):
+    config = VAEGANConfig(L=L, latent=6, width=2)
+    spins = Generator(config).eval()(torch.randn(2, 6))
+    assert spins.shape == (2, 3, L, L)
+    torch.testing.assert_close(spins.norm(dim=1), torch.ones(2, L, L))
+    assert [part.shape for part in Encoder(config).eval()(spins)] == [(2, 6), (2, 6)]
+    assert Discriminator(config).eval()(spins).shape == (2,)
+    assert config.widths == [2, 4, 8, 16, 32][: int(math.log2(L)) - 2]
+
+
+def test_widths_stop_at_sixteen_times_the_finest():
+    assert VAEGANConfig(L=256, width=64).widths == [64, 128, 256, 512, 1024, 1024]
+
+
+def test_halving_and_convolution_are_periodic():
+    torch.manual_seed(0)
+    x = torch.randn(1, 3, 8, 8)
+    for layer, stride in ((Halving(3, 2), 2), (CircularConv2d(3, 2, 3), 1)):
+        moved = layer(torch.roll(x, (2, 4), (2, 3)))
+        torch.testing.assert_close(moved, torch.roll(layer(x), (2 // stride, 4 // stride), (2, 3)))
+    by_hand = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="circular"), torch.ones(1, 3, 4, 4), stride=2)
+    layer = Halving(3, 1)
+    torch.nn.init.ones_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    torch.testing.assert_close(layer(x), by_hand)
+
+
+def test_translations_by_the_coarsest_cell_do_not_change_the_verdict():
+    torch.manual_seed(0)
+    judge, spins = Discriminator(VAEGANConfig(**SMALL)).eval(), batch()
+    torch.testing.assert_close(judge(torch.roll(spins, (4, 8), (2, 3))), judge(spins))
+
+
+def test_the_discriminator_is_spectrally_normalised():
+    torch.manual_seed(0)
+    judge, spins = Discriminator(VAEGANConfig(**SMALL)), batch()
+    for _ in range(50):
+        judge(spins)  # power iterations
+    found = 0
+    for name, module in judge.named_modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            assert torch.linalg.matrix_norm(module.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02), name
+            found += 1
+        assert not isinstance(module, torch.nn.BatchNorm2d)
+    assert found == 2 + 3 * 2
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_each_system_has_and_updates_the_networks_of_its_equation(name):
+    system = made(name)
+    expected = {"vae": {"generator", "encoder"}, "gan": {"generator", "discriminator"}}
+    assert set(system.networks()) == expected.get(name, {"generator", "encoder", "discriminator"})
+    before = {key: weights(network) for key, network in system.networks().items()}
+    losses = step(system, batch(), torch.Generator().manual_seed(1))
+    for key, network in system.networks().items():
+        assert not torch.equal(before[key], weights(network)), key
+    variational, adversarial = {"reconstruction", "kl"}, {"discriminator", "generator"}
+    assert set(losses) == {"vae": variational, "gan": adversarial}.get(name, variational | adversarial)
+
+
+def by_definition(system, spins, seed):
+    """Losses of equations (1) to (3) and the gradients that each network should get, with nothing shared."""
+    config, G, E, D, _ = system
+    rng = torch.Generator().manual_seed(seed)
+    x_p = G(torch.randn(len(spins), config.latent, generator=rng))
+    mean, log_variance = E(spins)
+    x_t = G(mean + torch.exp(0.5 * log_variance) * torch.randn(mean.shape, generator=rng))
+    vae = reconstruction(x_t, spins) + config.beta * kl_divergence(mean, log_variance)
+    D.eval()  # one power iteration more or less would change the logits
+    adversarial = -0.5 * torch.log(torch.sigmoid(D(x_p))).mean() - 0.5 * torch.log(torch.sigmoid(D(x_t))).mean()
+    encoder = torch.autograd.grad(vae, list(E.parameters()), retain_graph=True)
+    generator = torch.autograd.grad(vae + config.gamma * adversarial, list(G.parameters()))
+    return encoder, generator
+
+
+def test_encoder_and_generator_of_the_hybrid_get_the_gradients_of_equation_3(monkeypatch):
+    system, spins = made(gamma=0.7), batch()
+    for _ in range(30):
+        system.discriminator(spins)
+    twin = made(gamma=0.7)
+    for name, network in twin.networks().items():
+        network.load_state_dict(system.networks()[name].state_dict())
+    encoder, generator = by_definition(twin, spins, 3)
+    system.discriminator.eval()
+    monkeypatch.setattr(system.discriminator, "train", lambda mode=True: system.discriminator)
+    system.optimizers["discriminator"].param_groups[0]["lr"] = 0.0  # so that the generator meets the same judge
+    step(system, spins, torch.Generator().manual_seed(3))
+    for expected, network in ((encoder, system.encoder), (generator, system.generator)):
+        for gradient, weight in zip(expected, network.parameters(), strict=True):
+            torch.testing.assert_close(weight.grad, gradient, rtol=2e-4, atol=1e-6)
+
+
+def test_gamma_reaches_the_generator_and_not_the_encoder():
+    grads = {}
+    for gamma in (0.0, 5.0):
+        system = made(gamma=gamma)
+        step(system, batch(), torch.Generator().manual_seed(2))
+        grads[gamma] = [
+            torch.cat([p.grad.flatten() for p in network.parameters()])
+            for network in (system.encoder, system.generator)
+        ]
+    torch.testing.assert_close(grads[0.0][0], grads[5.0][0])
+    assert not torch.allclose(grads[0.0][1], grads[5.0][1], rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_training_is_a_function_of_its_seeds(name):
+    found = []
+    for _ in range(2):
+        system, rng = made(name), torch.Generator().manual_seed(5)
+        for seed in range(3):
+            step(system, batch(seed=seed), rng)
+        found.append(torch.cat([weights(network) for network in system.networks().values()]))
+    assert torch.equal(*found)
+
+
+def test_a_vae_learns_to_reconstruct_one_batch():
+    system, spins, rng = made("vae", beta=1e-6, learning_rate=2e-3, width=8), batch(8), torch.Generator().manual_seed(0)
+    spins = unit_spins(F.interpolate(spins[..., ::8, ::8], scale_factor=8, mode="bicubic"))
+    course = [step(system, spins, rng)["reconstruction"].item() for _ in range(60)]
+    assert course[-1] < 0.25 * course[0]
+
+
+def test_a_discriminator_learns_to_tell_data_apart():
+    system, rng = made("gan"), torch.Generator().manual_seed(0)
+    system.optimizers["generator"].param_groups[0]["lr"] = 0.0
+    spins = torch.zeros(8, 3, 16, 16)
+    spins[:, 2] = 1.0
+    course = [step(system, spins, rng)["discriminator"].item() for _ in range(40)]
+    assert course[-1] < 0.5 * course[0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"L": 24}, {"L": 8}, {"name": "wgan"}, {"latent": 0}, {"betas": (1.0, 0.9)}, {"learning_rate": 0}],
+    ids=str,
+)
+def test_sizes_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        VAEGANConfig(**wrong)
