@@ -1,9 +1,10 @@
-"""Layers of the spin networks: circular convolutions and unit spins."""
+"""Layers of the spin networks: circular convolutions, batch norm over all workers, and unit spins."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 
@@ -56,6 +57,34 @@ class UpsampleConv2d(nn.Conv2d):
         assert self.bias is not None
         phases = F.conv2d(circular_pad(x, self.reach), weight.flatten(0, 2), self.bias.repeat_interleave(4))
         return F.pixel_shuffle(phases, 2)
+
+
+def workers() -> int:
+    """Processes that train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over the batches of all workers, which must be of one size; on one worker torch's own.
+
+    torch.nn.SyncBatchNorm does the same on GPUs only.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or workers() == 1:
+            return super().forward(x)
+        axes, count = (0, 2, 3), workers() * x.numel() // x.shape[1]
+        mean = all_reduce(x.sum(axes)) / count
+        centred = x - mean[:, None, None]
+        variance = all_reduce(centred.square().sum(axes)) / count
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return centred * scale[:, None, None] + self.bias[:, None, None]
 
 
 def unit_spins(x: Tensor) -> Tensor:

@@ -6,16 +6,19 @@ With an encoder and a generator they are a VAE, with a generator and a discrimin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from nets.layers import CircularConv2d, UpsampleConv2d, circular_pad, unit_spins
+from nets.layers import BatchNorm2d, CircularConv2d, UpsampleConv2d, circular_pad, unit_spins, workers
 from nets.losses import fooled, kl_divergence, reconstruction, told_apart
+from nets.training import DivergedError, Rows
 
 SLOPE = 0.2  # of the leaky ReLU, which the paper leaves open; SNGAN's
 
@@ -68,7 +71,7 @@ class Halving(nn.Conv2d):
 
 
 def _activation(channels: int, normalised: bool) -> list[nn.Module]:
-    return [*([nn.BatchNorm2d(channels)] if normalised else []), nn.LeakyReLU(SLOPE)]
+    return [*([BatchNorm2d(channels)] if normalised else []), nn.LeakyReLU(SLOPE)]
 
 
 class ResBlock(nn.Module):
@@ -184,7 +187,11 @@ def build(config: VAEGANConfig, device: torch.device | str = "cpu") -> System:
     return system
 
 
-def step(system: System, spins: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+Draw = Callable[[int, int], Tensor]
+"""Gaussian numbers ``(count, width)``."""
+
+
+def step(system: System, spins: Tensor, draw: Draw) -> dict[str, Tensor]:
     """One update of every network on a batch ``(B, 3, L, L)``; returns the losses before it, as tensors.
 
     Equation (1): L_VAE = mean (x - G(z_E))^2 + beta KL.  Equation (2): the non-saturating losses of D and G.  Equation
@@ -198,12 +205,11 @@ def step(system: System, spins: Tensor, rng: torch.Generator) -> dict[str, Tenso
         network.train()
     fakes: list[Tensor] = []
     if D is not None:
-        fakes.append(G(torch.randn(len(spins), config.latent, generator=rng, device=spins.device)))
+        fakes.append(G(draw(len(spins), config.latent)))
     variational = None
     if E is not None:
         mean, log_variance = E(spins)
-        noise = torch.randn(mean.shape, generator=rng, device=spins.device)
-        fakes.append(G(mean + torch.exp(0.5 * log_variance) * noise))
+        fakes.append(G(mean + torch.exp(0.5 * log_variance) * draw(*mean.shape)))
         losses["reconstruction"], losses["kl"] = reconstruction(fakes[-1], spins), kl_divergence(mean, log_variance)
         variational = losses["reconstruction"] + config.beta * losses["kl"]
     if D is not None:
@@ -228,6 +234,103 @@ def _update(minimised: list[tuple[Tensor, list[str]]], system: System) -> None:
         for weight in weights:
             weight.grad = None
         loss.backward(inputs=weights, retain_graph=number < len(minimised))
+        _average([weight.grad for weight in weights if weight.grad is not None])
     for _, names in minimised:
         for name in names:
             system.optimizers[name].step()
+
+
+def _average(tensors: list[Tensor]) -> None:
+    """Over all workers, in place, in one message."""
+    if workers() > 1:
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        distributed.all_reduce(flat)
+        flat /= workers()
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+
+def _generator(*key: int) -> torch.Generator:
+    seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(seed) % 2**63)
+
+
+def fit(
+    system: System,
+    spins: Rows,
+    batch: int,
+    steps: range,
+    seed: int,
+    progress: Callable[[int, dict[str, float]], None] = lambda done, losses: None,
+    every: int = 100,
+) -> None:
+    """The given ``steps`` of training on ``spins`` ``(n, 3, L, L)``, in place; every row once an epoch.
+
+    Rows and noise of a step depend on (seed, its number) alone, so training goes on from any step, with any number of
+    workers, each of which takes its share of the batch.
+
+    Args:
+        batch: configurations a step, of all workers together.
+        progress: called after every ``every`` steps, and the last, with the mean losses since the call before.
+
+    Raises:
+        DivergedError: a loss is no longer a finite number.
+        ValueError: the batch cannot be shared out evenly, or there are fewer configurations.
+    """
+    shares, rank = workers(), distributed.get_rank() if workers() > 1 else 0
+    if batch % shares or batch > len(spins):
+        raise ValueError(f"batch: expected a multiple of {shares} workers and at most {len(spins)}, found {batch}")
+    device = next(system.generator.parameters()).device
+    epoch_steps = len(spins) // batch
+    epoch, order = -1, torch.empty(0)
+    total: dict[str, Tensor] = {}
+    counted = 0
+    for number in steps:
+        if number // epoch_steps != epoch:
+            epoch = number // epoch_steps
+            order = torch.randperm(len(spins), generator=_generator(seed, 0, epoch))
+        first = number % epoch_steps * batch
+        noise = _generator(seed, 1, number)
+
+        def draw(count: int, width: int, noise: torch.Generator = noise) -> Tensor:
+            return torch.randn(shares * count, width, generator=noise)[rank::shares].to(device)
+
+        losses = step(system, spins[order[first : first + batch][rank::shares]].to(device), draw)
+        total = {name: total.get(name, 0) + loss for name, loss in losses.items()}
+        counted += 1
+        if (number + 1) % every == 0 or number == steps[-1]:
+            means = [loss / counted for loss in total.values()]
+            _average(means)
+            values = {name: mean.item() for name, mean in zip(total, means, strict=True)}
+            if not all(map(math.isfinite, values.values())):
+                listed = ", ".join(f"{name} = {value:g}" for name, value in values.items())
+                raise DivergedError(f"loss is not finite by step {number + 1}: {listed}")
+            progress(number + 1, values)
+            total, counted = {}, 0
+
+
+def state(system: System) -> dict[str, Tensor]:
+    """Weights, buffers and the optimizers' moments, by name: all that training goes on from."""
+    tensors: dict[str, Tensor] = {}
+    for name, network in system.networks().items():
+        tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+        for number, moments in system.optimizers[name].state_dict()["state"].items():
+            tensors |= {f"{name}.adam.{number}.{key}": value for key, value in moments.items()}
+    return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+
+
+def restore(system: System, tensors: dict[str, Tensor]) -> None:
+    """The inverse of :func:`state`, in place.
+
+    Raises:
+        KeyError, RuntimeError: tensors of another architecture.
+    """
+    for name, network in system.networks().items():
+        mine = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key in [key for key in mine if key.startswith("adam.")]:
+            _, number, quantity = key.split(".")
+            moments.setdefault(int(number), {})[quantity] = mine.pop(key)
+        network.load_state_dict(mine)
+        optimizer = system.optimizers[name]
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
