@@ -12,7 +12,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.config import DatasetConfig, OptimizeConfig, SweepConfig, TemperConfig, assignment, load
+from orchestrator.config import (
+    SPACES,
+    DatasetConfig,
+    OptimizeConfig,
+    SweepConfig,
+    TemperConfig,
+    TrainConfig,
+    assignment,
+    load,
+)
 from orchestrator.console import say
 from orchestrator.datasets import REPORT
 from orchestrator.errors import RequestError
@@ -221,6 +230,43 @@ def sweep_command(
     if not as_json:
         _print_thresholds(card)
     _result("sweeps", name, card, target, as_json)
+
+
+@app.command("train")
+def train_command(
+    model: Annotated[str, typer.Option(help="vae, gan or hybrid.")] = "hybrid",
+    data: Annotated[str, typer.Option(help="A data set of the store, or a YAML file of one.")] = "labyrinth",
+    config: Annotated[str | None, typer.Option(help="YAML file; options go over it.")] = None,
+    scale: ScaleOption = None,
+    steps: Annotated[int | None, typer.Option(help="Updates of every network.")] = None,
+    seed: SeedOption = None,
+    workers: Annotated[int, typer.Option(min=1, help="That share each batch.")] = 1,
+    gpu: Annotated[bool, typer.Option("--gpu", help="A GPU for each worker.")] = False,
+    settings: SetOption = None,
+    store: StoreOption = STORE,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a system of the 2023 paper under Ray Train; given again, it carries on where it stopped."""
+    from orchestrator import anneal, train
+
+    target = Store(store)
+    if (SPACES / f"{data}.yaml").is_file() or data.endswith(".yaml"):
+        dataset = load(DatasetConfig, data.removesuffix(".yaml") + ".yaml", scale)
+    else:
+        dataset = DatasetConfig(**target.find(data, "datasets")[2]["config"])
+    given = {"system.name": model, "dataset": dataset.model_dump(), "steps": steps, "seed": seed}
+    request = load(TrainConfig, config, settings={**_given(given), **dict(map(assignment, settings or []))})
+    if dry_run:
+        done, wanted = anneal.missing(request.dataset, target)
+        rows = sum(entry["rows"] for entry in done)
+        print(f"data set {request.dataset.name}: {rows} configurations found, {sum(map(len, wanted))} to anneal")
+        print(
+            f"{request.steps} steps of {request.batch} on {workers} workers; result: models/{train.train_name(request)}"
+        )
+        return
+    name, card = train.run(request, target, workers, gpu)
+    _result("models", name, card, target, as_json)
 
 
 @app.command("optimize")

@@ -24,6 +24,7 @@ from pydantic import (
 
 from nets.training import Training
 from nets.vae import VAEConfig
+from nets.vaegan import VAEGANConfig
 from orchestrator.errors import RequestError
 from orchestrator.store import digest
 from physics.annealing import Schedule, check_lattice
@@ -241,6 +242,41 @@ class OptimizeConfig(Strict):
     def _elite(self) -> Self:
         if self.elite >= self.population:
             raise ValueError(f"elite: expected less than the population of {self.population}, found {self.elite}")
+        return self
+
+
+class TrainConfig(Strict):
+    """Networks of the 2023 paper and how they are trained; the system's L is the data set's.
+
+    Attributes:
+        batch: configurations a step, of all workers together.
+        validation: share of the data kept apart, the last configurations.
+        checkpoint_seconds: between two checkpoints at least; what a death costs at most.
+    """
+
+    dataset: DatasetConfig = DatasetConfig()
+    system: VAEGANConfig = VAEGANConfig()
+    batch: Annotated[int, Field(ge=2)] = 50
+    steps: PositiveInt = 2000
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    seed: NonNegativeInt = 0
+    checkpoint_seconds: NonNegativeFloat = 30.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_lattice(cls, given: Any) -> Any:
+        """A system that does not say its L takes the data set's."""
+        dataset, system = given.get("dataset", {}), given.get("system", {})
+        L = dataset.L if isinstance(dataset, DatasetConfig) else dataset.get("L", DatasetConfig().L)
+        return {**given, "system": {"L": L, **system}} if isinstance(system, Mapping) else given
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.system.L != self.dataset.L:
+            raise ValueError(f"system.L: expected the data set's {self.dataset.L}, found {self.system.L}")
+        kept = self.dataset.configurations - max(2, round(self.validation * self.dataset.configurations))
+        if kept < self.batch:
+            raise ValueError(f"dataset.configurations: expected a batch of {self.batch} to train on, found {kept}")
         return self
 
 

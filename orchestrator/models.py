@@ -15,7 +15,8 @@ from nets.collapse import COLLAPSED, DIVERSE, Stage
 from nets.metrics import ensemble
 from nets.sampling import decode, prior
 from nets.training import Training, train, validate
-from nets.vae import VAE, VAEConfig
+from nets.vae import VAE, WIDTHS, VAEConfig
+from nets.vaegan import Generator, VAEGANConfig
 from orchestrator.config import DatasetConfig, SweepConfig
 from orchestrator.datasets import Spins
 from orchestrator.errors import RequestError
@@ -63,7 +64,9 @@ def make_stage(
         torch.manual_seed(seed)
         model = VAE(VAEConfig(**request["model"]))
     else:
-        model = load(request["parent"], store)
+        parent = load(request["parent"], store)
+        assert isinstance(parent, VAE)
+        model = parent
     device = spins.device if isinstance(spins, Tensor) else torch.device("cpu")
     model.to(device)
     held = training.split(len(spins))
@@ -115,8 +118,8 @@ def collapsed(card: dict[str, Any]) -> bool:
     return card["figures"]["diversity"] < COLLAPSED
 
 
-def load(name: str, store: Store) -> VAE:
-    """A model from the store, in evaluation mode; nothing is unpickled.
+def load(name: str, store: Store) -> VAE | Generator:
+    """A model from the store that decodes, in evaluation mode; nothing is unpickled.
 
     Raises:
         RequestError: it is missing, damaged, or of another architecture than its card says.
@@ -124,8 +127,13 @@ def load(name: str, store: Store) -> VAE:
     card = store.card("models", name)
     if card is None:
         raise RequestError(f"{store.root}: no model {name}")
-    model = VAE(VAEConfig(**card["config"]["model"]))
-    content = store.read("models", name, "weights.safetensors")
+    config = card["config"]["model"]
+    model: VAE | Generator
+    if config["name"] in WIDTHS:
+        model, file = VAE(VAEConfig(**config)), "weights.safetensors"
+    else:
+        model, file = Generator(VAEGANConfig(**config)), "generator.safetensors"
+    content = store.read("models", name, file)
     try:
         model.load_state_dict(load_tensors(content))
     except Exception as error:  # safetensors and torch each have several of their own
@@ -160,6 +168,6 @@ def best(store: Store) -> str | None:
     def rank(entry: tuple[str, dict[str, float]]) -> tuple[bool, float]:
         return entry[1]["validation_reconstruction"] > FAITHFUL, entry[1]["energy_mean"]
 
-    cards = ((name, card) for _, name, card in store.cards("models") if card["config"]["gamma"] > 0)
+    cards = ((name, card) for _, name, card in store.cards("models") if card["config"].get("gamma"))
     fit = [(name, card["figures"]) for name, card in cards if card["figures"]["diversity"] >= DIVERSE]
     return min(fit, key=rank)[0] if fit else None

@@ -20,7 +20,7 @@ import yaml
 from matplotlib.figure import Figure
 from pydantic import BaseModel
 
-from orchestrator.config import DatasetConfig, OptimizeConfig, SweepConfig, TemperConfig
+from orchestrator.config import DatasetConfig, OptimizeConfig, SweepConfig, TemperConfig, TrainConfig
 from physics.hamiltonian import Hamiltonian
 from physics.observables import nodal_points, structure_factor
 from physics.render import draw_energy_density, draw_spins, montage, spin_colors
@@ -297,6 +297,37 @@ def _examples(spins: np.ndarray) -> Figure:
     axis.imshow(montage(spin_colors(spins[: 2 * SHOWN]), SHOWN), interpolation="nearest")
     axis.axis("off")
     return figure
+
+
+def training(
+    name: str,
+    config: TrainConfig,
+    history: list[dict[str, float]],
+    figures: dict[str, float],
+    data: dict[str, float],
+    generated: np.ndarray,
+) -> dict[str, bytes]:
+    """report.html and losses.png of a training: losses along it, generated states, figures beside the data's."""
+    course = pd.DataFrame(history)
+    figure, axes = plt.subplots(
+        1, course.shape[1] - 1, figsize=(3.2 * (course.shape[1] - 1), 2.8), layout="constrained"
+    )
+    for axis, loss in zip(np.atleast_1d(axes), course.columns[1:], strict=True):
+        axis.plot(course["step"], course[loss], lw=1)
+        axis.set(xlabel="step", title=loss)
+        axis.grid(alpha=0.3)
+    losses = png(figure)
+    beside = pd.DataFrame(
+        {"figure": list(data), "generated": [figures[key] for key in data], "data": list(data.values())}
+    )
+    sections = [
+        Section("Losses", image=_embed(losses)),
+        Section("Generated states", "From the prior.", _embed(png(_examples(generated)))),
+        Section("Figures", rows=beside),
+        _yaml(config),
+    ]
+    summary = f"{config.system.name} on {config.dataset.name}, {config.steps} steps of {config.batch}."
+    return {"report.html": page(f"Training {name}", summary, sections), "losses.png": losses}
 
 
 def optimum(

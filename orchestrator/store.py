@@ -83,7 +83,7 @@ class Store:
         return self.fs.ls(self.path, detail=False) if self.fs.exists(self.path) else []
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
-        return Store, (self.root,)
+        return Store, (self.path if self.local else self.root,)  # a worker may stand in another folder
 
     def sweep_up(self) -> None:
         """Remove what killed processes left half-written more than a day ago."""
