@@ -16,6 +16,7 @@ from orchestrator.config import (
     SPACES,
     DatasetConfig,
     OptimizeConfig,
+    SampleConfig,
     SweepConfig,
     TemperConfig,
     TrainConfig,
@@ -267,6 +268,64 @@ def train_command(
         return
     name, card = train.run(request, target, workers, gpu)
     _result("models", name, card, target, as_json)
+
+
+CountOption = Annotated[int | None, typer.Option("--n", help="Samples.")]
+StepsOption = Annotated[int | None, typer.Option(help="Steps led by the discriminator; none by default.")]
+StepSizeOption = Annotated[float | None, typer.Option(help="Of each of them.")]
+LangevinOption = Annotated[bool, typer.Option("--langevin", help="With noise and the prior: Che et al. 2020.")]
+
+
+@app.command("sample")
+def sample_command(
+    model: Annotated[str, typer.Argument(help="A model of the store.")],
+    to: Annotated[Path, typer.Option(help="File, .npy, that does not exist yet.")] = Path("samples.npy"),
+    n: CountOption = None,
+    steps: StepsOption = None,
+    step_size: StepSizeOption = None,
+    langevin: LangevinOption = False,
+    seed: SeedOption = None,
+    store: StoreOption = STORE,
+) -> None:
+    """Draw configurations from a model, from the prior or led by its discriminator, into a .npy file."""
+    from orchestrator import evaluate, interchange
+
+    target = _existing(store)
+    given = {"n": n, "steps": steps, "step_size": step_size, "langevin": langevin, "seed": seed}
+    request = load(SampleConfig, settings=_given(given))
+    interchange.save_new(to, evaluate.sample(request, target.find(model, "models")[1], target).numpy())
+    print(to)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    wanted: Annotated[list[str], typer.Argument(metavar="MODELS", help="Models of the store.")],
+    n: CountOption = None,
+    steps: StepsOption = None,
+    step_size: StepSizeOption = None,
+    langevin: LangevinOption = False,
+    seed: SeedOption = None,
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Energy, nodal points, precision, recall, density and coverage of samples, beside the data."""
+    from orchestrator import evaluate
+
+    target = _existing(store)
+    given = {"n": n, "steps": steps, "step_size": step_size, "langevin": langevin, "seed": seed}
+    request = load(SampleConfig, settings=_given(given))
+    names = [target.find(text, "models")[1] for text in wanted]
+    rows = [evaluate.evaluate(request, name, target) for name in names]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table(box=None)
+    table.add_column("")
+    for row in rows:
+        table.add_column(row["model"], justify="right", overflow="fold")
+    for key in list(rows[0])[1:]:
+        table.add_row(key, *(f"{row[key]:.5g}" for row in rows))
+    Console().print(table)
 
 
 @app.command("optimize")

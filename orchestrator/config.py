@@ -280,6 +280,20 @@ class TrainConfig(Strict):
         return self
 
 
+class SampleConfig(Strict):
+    """Samples of a model: ``n`` codes of the prior, moved for ``steps`` steps to where the discriminator likes them.
+
+    Attributes:
+        langevin: with noise and the prior (Che et al., 2020) rather than gradient ascent (2023 paper).
+    """
+
+    n: Annotated[int, Field(ge=2)] = 1000
+    steps: NonNegativeInt = 0
+    step_size: PositiveFloat = 0.01
+    langevin: bool = False
+    seed: NonNegativeInt = 0
+
+
 class TemperConfig(System):
     """A search for the ground state: ``runs`` of parallel tempering, number i made from (everything here, i)."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -56,20 +57,41 @@ def export(kind: Kind, name: str, store: Store, folder: Path, form: Format, rows
         raise RequestError(f"{kind}/{name}: no state among the rows asked for")
     first = rows.start or 0
     paths = [folder / (f"{name}.npy" if form == "npy" else f"{name}-{first + i:08d}.ovf") for i in range(len(spins))]
-    paths = paths[:1] if form == "npy" else paths
+    if form == "npy":
+        save_new(paths[0], spins)
+        return paths[:1]
     for path in paths:
-        if path.exists():
-            raise RequestError(f"{path}: exists; expected a folder without it")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, state in zip(paths, spins, strict=False):
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        if form == "npy":
-            with temporary.open("wb") as file:
-                np.save(file, spins)
-        else:
+        _new(path)
+    for path, state in zip(paths, spins, strict=True):
+        with _becoming(path) as temporary:
             ovf.write(temporary, state, form, cell, title=path.stem)
-        temporary.replace(path)
     return paths
+
+
+def save_new(path: Path, spins: np.ndarray) -> None:
+    """Write a .npy file; RequestError if there is one."""
+    if path.suffix != ".npy":
+        raise RequestError(f"{path}: expected a name that ends in .npy")
+    _new(path)
+    with _becoming(path) as temporary, temporary.open("wb") as file:
+        np.save(file, spins)
+
+
+def _new(path: Path) -> None:
+    if path.exists():
+        raise RequestError(f"{path}: exists; expected a folder without it")
+
+
+@contextlib.contextmanager
+def _becoming(path: Path) -> Iterator[Path]:
+    """A file that gets its name when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def bring_in(files: Sequence[Path], settings: dict[str, Any], store: Store) -> tuple[str, dict[str, Any]]:

@@ -133,12 +133,21 @@ def load(name: str, store: Store) -> VAE | Generator:
         model, file = VAE(VAEConfig(**config)), "weights.safetensors"
     else:
         model, file = Generator(VAEGANConfig(**config)), "generator.safetensors"
+    fill(model, name, file, store)
+    return model.eval()
+
+
+def fill(network: torch.nn.Module, name: str, file: str, store: Store) -> None:
+    """Weights of a stored model into a network.
+
+    Raises:
+        RequestError: the file is missing, damaged, or of another architecture.
+    """
     content = store.read("models", name, file)
     try:
-        model.load_state_dict(load_tensors(content))
+        network.load_state_dict(load_tensors(content))
     except Exception as error:  # safetensors and torch each have several of their own
-        raise RequestError(f"models/{name}: weights do not fit the card: {str(error).splitlines()[0]}") from None
-    return model.eval()
+        raise RequestError(f"models/{name}: {file} does not fit the card: {str(error).splitlines()[0]}") from None
 
 
 def generated(name: str, store: Store) -> np.ndarray:

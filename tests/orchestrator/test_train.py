@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -5,15 +6,19 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from driving import contents, kill_when, orch
 from safetensors.torch import save as save_tensors
+from typer.testing import CliRunner
 
 from nets.sampling import decode, prior
 from nets.vaegan import build, state
-from orchestrator import models, train
-from orchestrator.config import TrainConfig, load
+from orchestrator import datasets, evaluate, models, train
+from orchestrator.cli import app
+from orchestrator.config import SampleConfig, TrainConfig, load
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
 
@@ -155,3 +160,39 @@ def test_requests_that_make_no_sense_are_one_line(settings, message):
 def test_workers_must_share_the_batch_evenly(store):
     with pytest.raises(RequestError, match="--workers 3: expected a number that divides the batch of 16"):
         train.run(CONFIG, store, workers=3)
+
+
+def test_samples_led_by_the_discriminator_please_it_more(trained):
+    judge = evaluate.discriminator(NAME, trained)
+    drawn, led = (evaluate.sample(SampleConfig(n=40, steps=steps, step_size=0.02), NAME, trained) for steps in (0, 20))
+    assert drawn.shape == (40, 3, 16, 16)
+    assert (judge(led) > judge(drawn)).float().mean() > 0.9
+    noisy = [evaluate.sample(SampleConfig(n=4, steps=3, langevin=True, seed=seed), NAME, trained) for seed in (1, 1, 2)]
+    assert torch.equal(noisy[0], noisy[1])
+    assert not torch.equal(noisy[0], noisy[2])
+
+
+def test_the_data_judged_as_samples_of_themselves_score_full_marks(trained, monkeypatch):
+    spins = datasets.read(CONFIG.dataset.name, trained).tensor()
+    monkeypatch.setattr(evaluate, "sample", lambda config, name, store: spins[:100])
+    row = evaluate.evaluate(SampleConfig(n=100), NAME, trained)
+    assert min(row[key] for key in ("precision", "recall", "coverage")) > 0.8
+    assert row["energy_mean"] == pytest.approx(row["data_energy_mean"], abs=0.01)
+
+
+def test_commands_sample_and_evaluate(trained, tmp_path):
+    out = tmp_path / "samples.npy"
+    command = ["sample", NAME, "--n", "3", "--to", str(out), "--store", trained.path]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert np.load(out).shape == (3, 3, 16, 16)
+    with pytest.raises(RequestError, match="exists"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    told = CliRunner().invoke(app, ["evaluate", NAME, "--n", "20", "--json", "--store", trained.path])
+    assert {"coverage", "adagan_coverage", "nodal_points"} <= set(json.loads(told.stdout)[0])
+
+
+def test_a_model_without_a_discriminator_does_not_lead(swept):
+    _, store = swept
+    name = store.names("models")[0]
+    with pytest.raises(RequestError, match=f"{name}: has no discriminator"):
+        evaluate.sample(SampleConfig(n=2, steps=1), name, store)

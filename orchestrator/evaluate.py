@@ -1,0 +1,60 @@
+"""Samples of a trained model, and the figures by which the papers judge it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nets.metrics import adagan_coverage, ensemble, features, neighbour_metrics
+from nets.sampling import decode, lead, prior
+from nets.vaegan import Discriminator, VAEGANConfig
+from orchestrator import datasets, models
+from orchestrator.config import SampleConfig
+from orchestrator.errors import RequestError
+from orchestrator.store import Store
+
+
+def discriminator(name: str, store: Store) -> Discriminator:
+    """Of a system, in evaluation mode.
+
+    Raises:
+        RequestError: the model has none, or its file is damaged.
+    """
+    card = store.card("models", name)
+    if card is None or "discriminator.safetensors" not in card["files"]:
+        raise RequestError(f"{name}: has no discriminator to lead samples by; expected a gan or a hybrid")
+    network = Discriminator(VAEGANConfig(**card["config"]["model"]))
+    models.fill(network, name, "discriminator.safetensors", store)
+    return network.eval().requires_grad_(False)
+
+
+def sample(config: SampleConfig, name: str, store: Store) -> Tensor:
+    """Spins ``(n, 3, L, L)``: from the prior, then led by the discriminator for ``steps`` steps."""
+    model = models.load(name, store).requires_grad_(False)
+    codes = torch.from_numpy(prior(config.n, model.latent_dim, config.seed))
+    if config.steps:
+        noise = torch.Generator().manual_seed(config.seed) if config.langevin else None
+        codes = lead(model, discriminator(name, store), codes, config.steps, config.step_size, noise)
+    return decode(model, codes)
+
+
+def evaluate(config: SampleConfig, name: str, store: Store) -> dict[str, Any]:
+    """Figures of ``n`` samples beside the last ``n`` configurations of the data, of which training keeps some apart.
+
+    Distances are between :func:`nets.metrics.features`; half of the samples make AdaGAN's density, half its threshold.
+    """
+    dataset = models.dataset_config(name, store)
+    spins = datasets.read(dataset.name, store)
+    real = spins[-min(config.n, len(spins)) :].tensor()
+    generated = sample(config, name, store)
+    real_features, found = features(real), features(generated)
+    half = len(found) // 2
+    return {
+        "model": name,
+        **ensemble(generated, dataset.hamiltonian),
+        "data_energy_mean": dataset.hamiltonian.energy(real).mean().item(),
+        **neighbour_metrics(real_features, found),
+        "adagan_coverage": adagan_coverage(real_features, found[:half], found[half:]),
+    }
