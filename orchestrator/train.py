@@ -80,7 +80,7 @@ def resume(system: System, name: str, store: Store) -> tuple[int, list[dict[str,
 def _work(settings: dict[str, Any]) -> None:
     """What each worker does."""
     config, store, name, told = settings["config"], settings["store"], settings["name"], settings["told"]
-    torch.set_num_threads(max(1, int(settings["cpus"])))
+    torch.set_num_threads(1)
     torch.manual_seed(config.seed)
     system = build(config.system, get_device())
     start, history = resume(system, name, store)
@@ -129,43 +129,47 @@ def run(config: TrainConfig, store: Store, workers: int = 1, gpu: bool = False) 
     connect(0 if gpu else workers, workers if gpu else 0)
     anneal.make(config.dataset, store)
     say(f"training {name}: steps {begun} to {config.steps}, batch {config.batch}, on {workers} workers")
-    failed: list[BaseException] = []
     told = Queue()
     with tempfile.TemporaryDirectory(prefix="orch-train-") as scratch:
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"config": config, "store": store, "name": name, "told": told, "cpus": 1},
+            train_loop_config={"config": config, "store": store, "name": name, "told": told},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
             run_config=RunConfig(storage_path=scratch, failure_config=FailureConfig(max_failures=FAILURES)),
         )
-        training = threading.Thread(target=_fit, args=(trainer, failed))
-        training.start()
-        with progress() as bar:
-            task = bar.add_task("steps", total=config.steps, completed=begun, note="")
-            while training.is_alive() or not told.empty():
-                try:
-                    done, losses = told.get(timeout=0.5)
-                except Empty:
-                    continue
-                if isinstance(losses, str):
-                    failed.append(RequestError(f"{name}: {losses}; what is in the store by then is kept"))
-                    continue
-                note = ", ".join(f"{key} {value:.4g}" for key, value in losses.items())
-                bar.update(task, completed=done, note=note)
-        training.join()
-    if failed:
-        raise failed[-1]
+        _watch(trainer, told, config.steps, begun, name)
     card = store.card("models", name)
     if card is None:
         raise RequestError(f"{name}: no worker wrote it to {store.root}; expected a store that every node shares")
     return name, card
 
 
-def _fit(trainer: TorchTrainer, failed: list[BaseException]) -> None:
-    try:
-        trainer.fit()
-    except Exception as error:
-        failed.append(error)
+def _watch(trainer: TorchTrainer, told: Queue, steps: int, begun: int, name: str) -> None:
+    """Run the training in a thread of its own, and show what its first worker tells."""
+    failed: list[Exception] = []
+
+    def train() -> None:
+        try:
+            trainer.fit()
+        except Exception as error:
+            failed.append(error)
+
+    training = threading.Thread(target=train, daemon=True)  # which an interrupt does not wait for
+    training.start()
+    with progress() as bar:
+        task = bar.add_task("steps", total=steps, completed=begun, note="")
+        while training.is_alive() or not told.empty():
+            try:
+                done, losses = told.get(timeout=0.5)
+            except Empty:
+                continue
+            if isinstance(losses, str):
+                failed.append(RequestError(f"{name}: {losses}; the checkpoint before it is kept"))
+            else:
+                note = ", ".join(f"{key} {value:.4g}" for key, value in losses.items())
+                bar.update(task, completed=done, note=note)
+    if failed:
+        raise failed[-1]
 
 
 def _commit(
