@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from physics.annealing import FINISH_CHECK, RELAX_OMEGA, Replicas, Schedule, anneal, batch_size, relax
 from physics.hamiltonian import Hamiltonian
 from physics.kernels import cpu
-from physics.textures import spiral, spiral_energy
+from physics.textures import ground_state_energy, spiral, spiral_energy
 
 QUICK = Schedule(sweeps=30, finish=60)
 
@@ -276,3 +276,16 @@ def test_compiled_now_or_read_from_the_cache_the_kernel_gives_the_same_bits(tmp_
     next(path for path in cached if "heat_bath" in path.name).unlink()
     assert run(0.0) == first
     assert run(0.3) != first
+
+
+def test_the_default_schedule_ends_at_rest_between_the_papers_energy_and_the_bound():
+    magnet, schedule = Hamiltonian(D=0.3), Schedule()
+    spins = anneal(magnet, schedule, 128, 1, range(16))
+    assert torques(magnet, spins).max() <= 1.01 * schedule.torque
+    assert ground_state_energy(magnet, 128) - 1e-6 < energies(magnet, spins).min()
+    assert energies(magnet, spins).mean() < -0.0423
+
+
+def test_the_finish_reaches_its_torque_with_anisotropy_and_vacancies(disk):
+    magnet = Hamiltonian(D=0.6, B=0.2, K=0.3, dm="neel", mask=disk(32))
+    assert torques(magnet, anneal(magnet, Schedule(), 32, 1, range(16))).max() <= 1.01e-3
