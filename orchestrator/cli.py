@@ -235,8 +235,8 @@ def sweep_command(
 
 @app.command("train")
 def train_command(
-    model: Annotated[str, typer.Option(help="vae, gan or hybrid.")] = "hybrid",
-    data: Annotated[str, typer.Option(help="A data set of the store, or a YAML file of one.")] = "labyrinth",
+    model: Annotated[str | None, typer.Option(help="vae, gan or hybrid.")] = None,
+    data: Annotated[str | None, typer.Option(help="A data set of the store, or a YAML file of one; labyrinth.")] = None,
     config: Annotated[str | None, typer.Option(help="YAML file; options go over it.")] = None,
     scale: ScaleOption = None,
     steps: Annotated[int | None, typer.Option(help="Updates of every network.")] = None,
@@ -252,11 +252,9 @@ def train_command(
     from orchestrator import anneal, train
 
     target = Store(store)
-    if (SPACES / f"{data}.yaml").is_file() or data.endswith(".yaml"):
-        dataset = load(DatasetConfig, data.removesuffix(".yaml") + ".yaml", scale)
-    else:
-        dataset = DatasetConfig(**target.find(data, "datasets")[2]["config"])
-    given = {"system.name": model, "dataset": dataset.model_dump(), "steps": steps, "seed": seed}
+    data = data or (None if config else "labyrinth")
+    dataset = _dataset(data, scale, target).model_dump() if data else None
+    given = {"system.name": model, "dataset": dataset, "steps": steps, "seed": seed}
     request = load(TrainConfig, config, settings={**_given(given), **dict(map(assignment, settings or []))})
     if dry_run:
         done, wanted = anneal.missing(request.dataset, target)
@@ -268,6 +266,13 @@ def train_command(
         return
     name, card = train.run(request, target, workers, gpu)
     _result("models", name, card, target, as_json)
+
+
+def _dataset(text: str, scale: str | None, store: Store) -> DatasetConfig:
+    """A YAML file of a data set, its own or shipped, or else a data set of the store."""
+    if (SPACES / f"{text}.yaml").is_file() or text.endswith(".yaml"):
+        return load(DatasetConfig, text.removesuffix(".yaml") + ".yaml", scale)
+    return DatasetConfig(**store.find(text, "datasets")[2]["config"])
 
 
 CountOption = Annotated[int | None, typer.Option("--n", help="Samples.")]
@@ -293,6 +298,7 @@ def sample_command(
     target = _existing(store)
     given = {"n": n, "steps": steps, "step_size": step_size, "langevin": langevin, "seed": seed}
     request = load(SampleConfig, settings=_given(given))
+    interchange.check_new(to, ".npy")
     interchange.save_new(to, evaluate.sample(request, target.find(model, "models")[1], target).numpy())
     print(to)
 

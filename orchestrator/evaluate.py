@@ -15,6 +15,8 @@ from orchestrator.config import SampleConfig
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
 
+NEIGHBOURS = 5
+
 
 def discriminator(name: str, store: Store) -> Discriminator:
     """Of a system, in evaluation mode.
@@ -45,6 +47,8 @@ def evaluate(config: SampleConfig, name: str, store: Store) -> dict[str, Any]:
 
     Distances are between :func:`nets.metrics.features`; half of the samples make AdaGAN's density, half its threshold.
     """
+    if config.n < 2 * NEIGHBOURS + 2:
+        raise RequestError(f"--n {config.n}: expected at least {2 * NEIGHBOURS + 2} samples to judge by")
     dataset = models.dataset_config(name, store)
     spins = datasets.read(dataset.name, store)
     real = spins[-min(config.n, len(spins)) :].tensor()
@@ -55,6 +59,6 @@ def evaluate(config: SampleConfig, name: str, store: Store) -> dict[str, Any]:
         "model": name,
         **ensemble(generated, dataset.hamiltonian),
         "data_energy_mean": dataset.hamiltonian.energy(real).mean().item(),
-        **neighbour_metrics(real_features, found),
+        **neighbour_metrics(real_features, found, NEIGHBOURS),
         "adagan_coverage": adagan_coverage(real_features, found[:half], found[half:]),
     }

@@ -61,7 +61,7 @@ def export(kind: Kind, name: str, store: Store, folder: Path, form: Format, rows
         save_new(paths[0], spins)
         return paths[:1]
     for path in paths:
-        _new(path)
+        check_new(path, ".ovf")
     for path, state in zip(paths, spins, strict=True):
         with _becoming(path) as temporary:
             ovf.write(temporary, state, form, cell, title=path.stem)
@@ -70,14 +70,15 @@ def export(kind: Kind, name: str, store: Store, folder: Path, form: Format, rows
 
 def save_new(path: Path, spins: np.ndarray) -> None:
     """Write a .npy file; RequestError if there is one."""
-    if path.suffix != ".npy":
-        raise RequestError(f"{path}: expected a name that ends in .npy")
-    _new(path)
+    check_new(path, ".npy")
     with _becoming(path) as temporary, temporary.open("wb") as file:
         np.save(file, spins)
 
 
-def _new(path: Path) -> None:
+def check_new(path: Path, suffix: str) -> None:
+    """Raise RequestError if there is such a file already, or its name does not end so."""
+    if path.suffix != suffix:
+        raise RequestError(f"{path}: expected a name that ends in {suffix}")
     if path.exists():
         raise RequestError(f"{path}: exists; expected a folder without it")
 
