@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 
-def circular_pad(x: Tensor, width: int) -> Tensor:
-    """Periodic images around ``(..., H, W)``, for ``width`` of any size.
+class _CircularPad(torch.autograd.Function):
+    """Concatenation of periodic images, whose adjoint adds them back where they came from.
 
-    Concatenation measures faster than ``F.pad(mode="circular")`` and, unlike it, may wrap more than once.
+    Autograd's own adjoint of slices and concatenation fills, copies and adds the whole lattice once for each slice.
     """
-    for axis in (-1, -2):
-        size = x.shape[axis]
-        if width <= size:
+
+    @staticmethod
+    def forward(x: Tensor, width: int) -> Tensor:
+        for axis in (-1, -2):
+            size = x.shape[axis]
             x = torch.cat((x.narrow(axis, size - width, width), x, x.narrow(axis, 0, width)), axis)
-        else:
-            x = x.index_select(axis, torch.arange(-width, size + width, device=x.device) % size)
+        return x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        ctx.width = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (grad,), width = grads, ctx.width
+        for axis in (-2, -1):
+            size = grad.shape[axis] - 2 * width
+            inner = grad.narrow(axis, width, size).clone()
+            inner.narrow(axis, 0, width).add_(grad.narrow(axis, width + size, width))
+            inner.narrow(axis, size - width, width).add_(grad.narrow(axis, 0, width))
+            grad = inner
+        return grad, None
+
+
+def circular_pad(x: Tensor, width: int) -> Tensor:
+    """Periodic images around ``(..., H, W)``, for ``width`` of any size, twice differentiable."""
+    if width == 0:
+        return x
+    if width <= min(x.shape[-2:]):
+        return _CircularPad.apply(x, width)
+    for axis in (-1, -2):
+        images = torch.arange(-width, x.shape[axis] + width, device=x.device) % x.shape[axis]
+        x = x.index_select(axis, images)
     return x
 
 
@@ -88,5 +117,5 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def unit_spins(x: Tensor) -> Tensor:
-    """Vectors ``(..., 3, L, L)`` scaled to length one."""
-    return F.normalize(x, dim=-3)
+    """Vectors ``(..., 3, L, L)`` scaled to length one, in float32 at least."""
+    return F.normalize(x.float() if x.dtype == torch.bfloat16 else x, dim=-3)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ class VAEGANConfig(BaseModel):
         width: channels at the finest scale; 64 in the paper at L = 128.
         beta: weight of the KL divergence in equation (1).
         gamma: weight of the adversarial loss in the hybrid's equation (3).
+        precision: of the networks' arithmetic in training; weights, losses and moments are float32 with either.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +54,7 @@ class VAEGANConfig(BaseModel):
     gamma: NonNegativeFloat = 1e-3
     learning_rate: PositiveFloat = 2e-4
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.9)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     @property
     def widths(self) -> list[int]:
@@ -116,7 +119,8 @@ class Encoder(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.trunk(spins.contiguous(memory_format=torch.channels_last)).chunk(2, dim=1)
+        moments = self.trunk(spins.contiguous(memory_format=torch.channels_last)).float()
+        mean, log_variance = moments.chunk(2, dim=1)
         return mean, log_variance
 
 
@@ -158,7 +162,7 @@ class Discriminator(nn.Module):
 
     def forward(self, spins: Tensor) -> Tensor:
         features = self.trunk(spins.contiguous(memory_format=torch.channels_last))
-        return self.judge(features.sum((-2, -1))).squeeze(1)
+        return self.judge(features.sum((-2, -1))).squeeze(1).float()
 
 
 class System(NamedTuple):
@@ -200,22 +204,29 @@ def step(system: System, spins: Tensor, draw: Draw) -> dict[str, Tensor]:
     Source: VAE-GAN hybrid (2023), "VAE-GAN hybrid model".
     """
     config, G, E, D, _ = system
+    mixed = partial(torch.autocast, spins.device.type, torch.bfloat16, config.precision == "bfloat16")
     losses: dict[str, Tensor] = {}
     for network in system.networks().values():
         network.train()
     fakes: list[Tensor] = []
-    if D is not None:
-        fakes.append(G(draw(len(spins), config.latent)))
+    with mixed():
+        if D is not None:
+            fakes.append(G(draw(len(spins), config.latent)))
+        if E is not None:
+            mean, log_variance = E(spins)
+            fakes.append(G(mean + torch.exp(0.5 * log_variance) * draw(*mean.shape)))
     variational = None
     if E is not None:
-        mean, log_variance = E(spins)
-        fakes.append(G(mean + torch.exp(0.5 * log_variance) * draw(*mean.shape)))
         losses["reconstruction"], losses["kl"] = reconstruction(fakes[-1], spins), kl_divergence(mean, log_variance)
         variational = losses["reconstruction"] + config.beta * losses["kl"]
     if D is not None:
-        losses["discriminator"] = told_apart(D(spins), [D(fake.detach()) for fake in fakes])
+        with mixed():
+            real, *shown = D(torch.cat([spins, *fakes]).detach()).split(len(spins))
+        losses["discriminator"] = told_apart(real, shown)
         _update([(losses["discriminator"], ["discriminator"])], system)
-        losses["generator"] = fooled([D(fake) for fake in fakes])
+        with mixed():
+            shown = D(torch.cat(fakes)).split(len(spins))
+        losses["generator"] = fooled(shown)
 
     if variational is None:
         _update([(losses["generator"], ["generator"])], system)

@@ -135,6 +135,7 @@ def make(config: DatasetConfig, store: Store, actors: int | None = None) -> dict
         raise RequestError(f"{config.name}: imported states, not all in {store.root}; import their files again")
     connect()
     device = device_for(config, store)
+    write_manifest(config, store, done, device)
     queue = tasks(config, wanted, device)
     actors = min(actors or (cpus() if device == "cpu" else gpus()), len(queue))
     total = config.configurations
@@ -191,7 +192,9 @@ def _work(
         actor, task = running.pop(reference)
         try:
             entries = ray.get(reference)
-        except ray.exceptions.RayActorError:
+        except ray.exceptions.RayActorError as error:
+            if "creation task" in str(error):  # it cannot start, and another could not either
+                raise
             if task is not None:
                 queue.append(task)
             hire()

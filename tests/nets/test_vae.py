@@ -45,6 +45,20 @@ def test_padding_wraps_more_than_once():
     assert circular_pad(torch.tensor([[0.0, 1.0], [2.0, 3.0]]), 3)[3].tolist() == [1, 0, 1, 0, 1, 0, 1, 0]
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4, 6), (3, 2, 2)])
+@pytest.mark.parametrize("width", [0, 1, 2, 3])
+def test_padding_and_its_two_derivatives_are_those_of_indexing(shape, width):
+    torch.manual_seed(0)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    rows, columns = (torch.arange(-width, size + width) % size for size in shape[-2:])
+    padded, indexed = circular_pad(x, width), x[..., rows[:, None], columns]
+    assert torch.equal(padded, indexed)
+    weight = torch.randn_like(indexed)
+    (mine,), (expected,) = (torch.autograd.grad((weight * y).sum(), x) for y in (padded, indexed))
+    torch.testing.assert_close(mine, expected)
+    assert torch.autograd.gradgradcheck(lambda y: circular_pad(y, width).square().sum(), x)
+
+
 @pytest.mark.parametrize(("name", "L"), [("evae-2021", 16), ("evae-2021", 48), ("vae-2022", 32)])
 def test_decoder_makes_unit_spins(name, L):
     model = VAE(VAEConfig(name=name, L=L, latent=7)).eval()

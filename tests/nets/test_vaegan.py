@@ -121,6 +121,20 @@ def test_each_system_has_and_updates_the_networks_of_its_equation(name):
     assert set(losses) == {"vae": variational, "gan": adversarial}.get(name, variational | adversarial)
 
 
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_bfloat16_trains_as_float32_does_to_its_precision(name):
+    runs = {}
+    for precision in ("float32", "bfloat16"):
+        system, draw = made(name, precision=precision), drawing(1)
+        runs[precision] = [step(system, batch(16), draw) for _ in range(5)]
+        assert all(p.dtype == torch.float32 for network in system.networks().values() for p in network.parameters())
+    for full, mixed in zip(*runs.values(), strict=True):
+        assert all(loss.dtype == torch.float32 for loss in mixed.values())
+        for key in full:
+            assert mixed[key].item() == pytest.approx(full[key].item(), rel=0.05), key
+    assert runs["bfloat16"][-1] != runs["float32"][-1]  # it did compute in fewer digits
+
+
 def by_definition(system, spins, seed):
     """Losses of equations (1) to (3) and the gradients that each network should get, with nothing shared."""
     config, G, E, D, _ = system

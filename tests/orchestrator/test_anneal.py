@@ -150,3 +150,15 @@ def test_data_begun_on_a_gpu_are_not_continued_without_one(small_data, on_ray, s
     datasets.write_manifest(small_data, store, [], "gpu")
     with pytest.raises(RequestError, match="begun on a GPU; expected a cluster with one"):
         anneal.make(small_data, store)
+
+
+class Astray(Store):
+    """A store that the actors look for where it is not."""
+
+    def __reduce__(self):
+        return Store, ("/etc",)
+
+
+def test_actors_that_cannot_start_end_the_run(small_data, on_ray, tmp_path):
+    with pytest.raises(ray.exceptions.RayActorError, match="/etc: not a store"):
+        anneal.make(small_data, Astray(str(tmp_path / "store")))

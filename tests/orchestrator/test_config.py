@@ -16,7 +16,10 @@ def refused(kind, **settings):
 @pytest.mark.parametrize("space", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_space_is_valid_at_every_scale(space):
     for scale in [None, *yaml.safe_load(space.read_text()).get("scales", {})]:
-        assert load(SweepConfig, space.name, scale).points()
+        if "dataset" in yaml.safe_load(space.read_text()):
+            assert load(SweepConfig, space.name, scale).points()
+        else:
+            assert load(DatasetConfig, space.name, scale).configurations
 
 
 def test_paper_scale_has_the_sizes_of_the_paper():
