@@ -93,7 +93,12 @@ def workers() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-class BatchNorm2d(nn.BatchNorm2d):
+def rank() -> int:
+    """The number of this one among them."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+class _OverWorkers(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the batches of all workers, which must be of one size; on one worker torch's own.
 
     torch.nn.SyncBatchNorm does the same on GPUs only.
@@ -102,9 +107,11 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or workers() == 1:
             return super().forward(x)
-        axes, count = (0, 2, 3), workers() * x.numel() // x.shape[1]
+        x = x.float() if x.dtype == torch.bfloat16 else x
+        axes, shape = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+        count = workers() * x.numel() // x.shape[1]
         mean = all_reduce(x.sum(axes)) / count
-        centred = x - mean[:, None, None]
+        centred = x - mean.view(shape)
         variance = all_reduce(centred.square().sum(axes)) / count
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
@@ -113,7 +120,15 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return centred * scale.view(shape) + self.bias.view(shape)
+
+
+class BatchNorm1d(_OverWorkers, nn.BatchNorm1d):
+    """Of ``(B, channels)``."""
+
+
+class BatchNorm2d(_OverWorkers, nn.BatchNorm2d):
+    """Of ``(B, channels, L, L)``."""
 
 
 def unit_spins(x: Tensor) -> Tensor:

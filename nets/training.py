@@ -1,42 +1,45 @@
-"""The training loop: model, data, settings -> losses as it goes."""
+"""One training loop for every generative system: networks, data, settings -> losses as it goes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, distributed, nn
 
-from nets.losses import kl_divergence, reconstruction
-from nets.vae import VAE
-from physics.hamiltonian import Hamiltonian
+from nets.layers import rank, workers
 
-LOSSES = ("reconstruction", "kl", "energy")
+Draw = Callable[[int, int], Tensor]
+"""Gaussian numbers ``(count, width)``."""
 
 
-class Training(BaseModel):
-    """How each stage of a scan is trained: Adam (0.9, 0.999), weights from the stage before, moments anew.
+class System(NamedTuple):
+    """Networks that are trained together, an optimizer for each, and what a step does.
 
     Attributes:
-        warmup_steps: steps of the first stage, from random weights.
-        steps: steps of every other stage.
-        validation: share of the data kept for validation, the last configurations.
+        networks: by name; all are there that are trained.
+        optimizers: by the names of the networks.
+        decoder: of the networks the one that makes spins of codes.
+        step: one update of every network on a batch ``(B, 3, L, L)``; returns the losses before it, as tensors.
+        autoencode: the losses of a batch encoded and decoded again, for systems that encode.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+    decoder: str
+    step: Callable[[System, Tensor, Draw], dict[str, Tensor]]
+    autoencode: Callable[[System, Tensor, Draw], dict[str, Tensor]] | None
 
-    batch: Annotated[int, Field(ge=2)] = 100
-    learning_rate: PositiveFloat = 1e-3
-    warmup_steps: PositiveInt = 1000
-    steps: PositiveInt = 250
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    @property
+    def device(self) -> torch.device:
+        return next(self.networks[self.decoder].parameters()).device
 
-    def split(self, configurations: int) -> int:
-        """How many configurations are for training; the rest, at least two, are for validation."""
-        return configurations - max(2, round(self.validation * configurations))
+    def mode(self, training: bool) -> None:
+        for network in self.networks.values():
+            network.train(training)
 
 
 class Rows(Protocol):
@@ -51,75 +54,134 @@ class DivergedError(ArithmeticError):
     """The loss is no longer a finite number."""
 
 
-def losses(model: VAE, spins: Tensor, hamiltonian: Hamiltonian, generator: torch.Generator) -> Tensor:
-    """(L_RC, L_KL, L_H) of a batch, ``(3,)``."""
-    output, mean, log_variance = model(spins, generator)
-    return torch.stack(
-        (reconstruction(output, spins), kl_divergence(mean, log_variance), hamiltonian.energy(output).mean())
-    )
+def adam(networks: dict[str, nn.Module], rate: float, betas: tuple[float, float]) -> dict[str, torch.optim.Optimizer]:
+    """An Adam for each network."""
+    return {name: torch.optim.Adam(network.parameters(), rate, betas) for name, network in networks.items()}
 
 
-def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Indices of whole batches without end, every one of ``count`` once an epoch, in a new order each time."""
-    while True:
-        order = torch.randperm(count, generator=generator, device=generator.device)
-        yield from order[: count // size * size].view(-1, size)
+def update(system: System, *minimised: tuple[Tensor, list[str]]) -> None:
+    """Step of the named networks, each down the gradient of the loss beside it, all at the same weights."""
+    for number, (loss, names) in enumerate(minimised, 1):
+        weights = [weight for name in names for weight in system.networks[name].parameters()]
+        for weight in weights:
+            weight.grad = None
+        loss.backward(inputs=weights, retain_graph=number < len(minimised))
+        _average([weight.grad for weight in weights if weight.grad is not None])
+    for _, names in minimised:
+        for name in names:
+            system.optimizers[name].step()
 
 
-def train(
-    model: VAE,
+def _average(tensors: list[Tensor]) -> None:
+    """Over all workers, in place, in one message."""
+    if workers() > 1:
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        distributed.all_reduce(flat)
+        flat /= workers()
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+
+def _generator(*key: int) -> torch.Generator:
+    seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(seed) % 2**63)
+
+
+def fit(
+    system: System,
     spins: Rows,
-    hamiltonian: Hamiltonian,
-    training: Training,
-    beta: float,
-    gamma: float,
-    steps: int,
+    batch: int,
+    steps: range,
     seed: int,
-    progress: Callable[[int], None] = lambda done: None,
-) -> list[tuple[float, ...]]:
-    """Minimise L_RC + beta L_KL + gamma L_H over ``spins`` ``(n, 3, L, L)``, in place, on the model's device.
+    progress: Callable[[int, dict[str, float]], None] = lambda done, losses: None,
+    every: int = 100,
+) -> None:
+    """The given ``steps`` of training on ``spins`` ``(n, 3, L, L)``, in place; every row once an epoch.
 
-    Returns:
-        (step, L_RC, L_KL, L_H) averaged over ten equal parts of the stage.
+    Rows and noise of a step depend on (seed, its number) alone, so training goes on from any step, with any number of
+    workers, each of which takes its share of the batch.
+
+    Args:
+        batch: configurations a step, of all workers together.
+        progress: called after every ``every`` steps, and the last, with the mean losses since the call before.
 
     Raises:
-        DivergedError: the loss became infinite or not a number.
+        DivergedError: a loss is no longer a finite number.
+        ValueError: the batch cannot be shared out evenly, or there are fewer configurations.
     """
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), training.learning_rate)
-    weights = torch.tensor((1.0, beta, gamma), device=device)
-    every = math.ceil(steps / 10)
-    history, total, counted = [], torch.zeros(3, device=device), 0
-    model.train()
-    for step, batch in zip(range(1, steps + 1), batches(len(spins), training.batch, generator), strict=False):
-        parts = losses(model, spins[batch], hamiltonian, generator)
-        optimizer.zero_grad(set_to_none=True)
-        (weights * parts).sum().backward()
-        optimizer.step()
-        total, counted = total + parts.detach(), counted + 1
-        if step % every == 0 or step == steps:
-            mean = (total / counted).tolist()
-            if not all(map(math.isfinite, mean)):
-                raise DivergedError(
-                    f"loss is not finite by step {step} at beta = {beta:g}, gamma = {gamma:g}: "
-                    + ", ".join(f"{name} = {value:g}" for name, value in zip(LOSSES, mean, strict=True))
-                    + "; a smaller learning_rate may help"
-                )
-            history.append((float(step), *mean))
-            total, counted = torch.zeros_like(total), 0
-            progress(step)
-    return history
+    shares, share = workers(), rank()
+    if batch % shares or batch > len(spins):
+        raise ValueError(f"batch: expected a multiple of {shares} workers and at most {len(spins)}, found {batch}")
+    device = system.device
+    epoch_steps = len(spins) // batch
+    epoch, order = -1, torch.empty(0)
+    total: dict[str, Tensor] = {}
+    counted = 0
+    system.mode(training=True)
+    for number in steps:
+        if number // epoch_steps != epoch:
+            epoch = number // epoch_steps
+            order = torch.randperm(len(spins), generator=_generator(seed, 0, epoch))
+        first = number % epoch_steps * batch
+        noise = _generator(seed, 1, number)
+
+        def draw(count: int, width: int, noise: torch.Generator = noise) -> Tensor:
+            return torch.randn(shares * count, width, generator=noise)[share::shares].to(device)
+
+        rows = order[first : first + batch][share::shares]
+        losses = system.step(system, spins[rows].to(device), draw)
+        total = {name: total.get(name, 0) + loss.detach() for name, loss in losses.items()}
+        counted += 1
+        if (number + 1) % every == 0 or number == steps[-1]:
+            means = [loss / counted for loss in total.values()]
+            _average(means)
+            values = {name: mean.item() for name, mean in zip(total, means, strict=True)}
+            if not all(map(math.isfinite, values.values())):
+                listed = ", ".join(f"{name} = {value:g}" for name, value in values.items())
+                raise DivergedError(f"loss is not finite by step {number + 1}: {listed}")
+            progress(number + 1, values)
+            system.mode(training=True)
+            total, counted = {}, 0
 
 
 @torch.no_grad()
-def validate(model: VAE, spins: Rows, hamiltonian: Hamiltonian, batch: int, seed: int) -> dict[str, float]:
-    """L_RC, L_KL, L_H over held-out ``spins``, in evaluation mode."""
-    model.eval()
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
-    total = torch.zeros(3, device=device)
+def validate(system: System, spins: Rows, batch: int, seed: int) -> dict[str, float]:
+    """Losses of reconstructing held-out ``spins``, in evaluation mode; none of a system that does not encode."""
+    if system.autoencode is None:
+        return {}
+    system.mode(training=False)
+    noise = _generator(seed, 2)
+    total: dict[str, float] = {}
     for rows in torch.arange(len(spins)).split(batch):
-        part = spins[rows]
-        total += len(part) * losses(model, part, hamiltonian, generator)
-    return dict(zip(LOSSES, (total / len(spins)).tolist(), strict=True))
+        part = spins[rows].to(system.device)
+        draw: Draw = lambda count, width: torch.randn(count, width, generator=noise).to(system.device)  # noqa: E731
+        for name, loss in system.autoencode(system, part, draw).items():
+            total[name] = total.get(name, 0.0) + len(part) * loss.item()
+    return {name: value / len(spins) for name, value in total.items()}
+
+
+def state(system: System) -> dict[str, Tensor]:
+    """Weights, buffers and the optimizers' moments, by name: all that training goes on from."""
+    tensors: dict[str, Tensor] = {}
+    for name, network in system.networks.items():
+        tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+        for number, moments in system.optimizers[name].state_dict()["state"].items():
+            tensors |= {f"{name}.adam.{number}.{key}": value for key, value in moments.items()}
+    return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+
+
+def restore(system: System, tensors: dict[str, Tensor]) -> None:
+    """The inverse of :func:`state`, in place.
+
+    Raises:
+        KeyError, RuntimeError: tensors of another architecture.
+    """
+    for name, network in system.networks.items():
+        mine = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key in [key for key in mine if key.startswith("adam.")]:
+            _, number, quantity = key.split(".")
+            moments.setdefault(int(number), {})[quantity] = mine.pop(key)
+        network.load_state_dict(mine)
+        optimizer = system.optimizers[name]
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,14 +1,18 @@
-"""Variational autoencoders of spin configurations (2021 and 2022 papers)."""
+"""Variational autoencoders of spin configurations: of the 2022 paper, and of 2021 with the Hamiltonian in its loss."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from nets.layers import CircularConv2d, UpsampleConv2d, unit_spins
+from nets.layers import BatchNorm1d, BatchNorm2d, CircularConv2d, UpsampleConv2d, unit_spins
+from nets.losses import kl_divergence, reconstruction
+from nets.training import Draw, System, adam, update
+from physics.hamiltonian import Hamiltonian
 
 WIDTHS = {"evae-2021": (6, 12, 24, 48), "vae-2022": (16, 32, 64, 128)}
 
@@ -20,12 +24,13 @@ def _divisible_by_16(L: object) -> object:
 
 
 class VAEConfig(BaseModel):
-    """Sizes of a :class:`VAE`.
+    """Sizes of a :class:`VAE` and weights of its losses.
 
     Attributes:
         name: whose convolution widths; "evae-2021" has 6, 12, 24, 48 and "vae-2022" 16, 32, 64, 128.
         L: lattice size, a multiple of 16 for the four poolings.
         latent: dimension of the latent space.
+        beta, gamma: weights of the KL divergence and of the energy density in the loss.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +40,14 @@ class VAEConfig(BaseModel):
     latent: PositiveInt = 100
     hidden: PositiveInt = 512
     kernel: Annotated[int, Field(ge=3, le=9)] = 5
+    beta: NonNegativeFloat = 1e-3
+    gamma: NonNegativeFloat = 0.0
+    learning_rate: PositiveFloat = 1e-3
+
+    @property
+    def label(self) -> str:
+        """The system with the weights of its losses."""
+        return f"{self.name}-b{self.beta:g}-g{self.gamma:g}"
 
 
 class VAE(nn.Module):
@@ -54,7 +67,7 @@ class VAE(nn.Module):
 
         convolutions: list[nn.Module] = []
         for i, o in zip((3, *widths[:-1]), widths, strict=True):
-            convolutions += [CircularConv2d(i, o, kernel), nn.BatchNorm2d(o), nn.LeakyReLU(), nn.MaxPool2d(2)]
+            convolutions += [CircularConv2d(i, o, kernel), BatchNorm2d(o), nn.LeakyReLU(), nn.MaxPool2d(2)]
         self.encoder = nn.Sequential(
             *convolutions,
             nn.Flatten(),
@@ -63,7 +76,7 @@ class VAE(nn.Module):
         )
         upward: list[nn.Module] = []
         for i, o in zip(widths[::-1], (*widths[-2::-1], 3), strict=True):
-            upward += [UpsampleConv2d(i, o, kernel), nn.BatchNorm2d(o), nn.LeakyReLU()]
+            upward += [UpsampleConv2d(i, o, kernel), BatchNorm2d(o), nn.LeakyReLU()]
         self.decoder = nn.Sequential(
             *_dense(config.latent, config.hidden),
             *_dense(config.hidden, flat),
@@ -82,12 +95,35 @@ class VAE(nn.Module):
         """Unit spins ``(B, 3, L, L)`` of codes ``(B, latent)``."""
         return unit_spins(self.decoder(z))
 
-    def forward(self, spins: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruction, means and log-variances, the code drawn as mean + sigma * N(0, 1)."""
-        mean, log_variance = self.encode(spins)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        return self.decode(mean + torch.exp(0.5 * log_variance) * noise), mean, log_variance
-
 
 def _dense(i: int, o: int) -> list[nn.Module]:
-    return [nn.Linear(i, o), nn.BatchNorm1d(o), nn.LeakyReLU()]
+    return [nn.Linear(i, o), BatchNorm1d(o), nn.LeakyReLU()]
+
+
+def build(config: VAEConfig, hamiltonian: Hamiltonian, device: torch.device | str = "cpu") -> System:
+    """A VAE with weights drawn from torch's global generator, and its optimizer, Adam (0.9, 0.999)."""
+    networks: dict[str, nn.Module] = {"vae": VAE(config).to(device)}
+    losses = partial(autoencode, hamiltonian)
+    return System(networks, adam(networks, config.learning_rate, (0.9, 0.999)), "vae", partial(step, config), losses)
+
+
+def autoencode(hamiltonian: Hamiltonian, system: System, spins: Tensor, draw: Draw) -> dict[str, Tensor]:
+    """L_RC, L_KL and L_H of a batch ``(B, 3, L, L)``, the code drawn as mean + sigma * N(0, 1)."""
+    model = system.networks["vae"]
+    assert isinstance(model, VAE)
+    mean, log_variance = model.encode(spins)
+    output = model.decode(mean + torch.exp(0.5 * log_variance) * draw(*mean.shape))
+    return {
+        "reconstruction": reconstruction(output, spins),
+        "kl": kl_divergence(mean, log_variance),
+        "energy": hamiltonian.energy(output).mean(),
+    }
+
+
+def step(config: VAEConfig, system: System, spins: Tensor, draw: Draw) -> dict[str, Tensor]:
+    """One update down L_RC + beta L_KL + gamma L_H (2021, equation (3)) on a batch; returns the three before it."""
+    assert system.autoencode is not None
+    losses = system.autoencode(system, spins, draw)
+    loss = losses["reconstruction"] + config.beta * losses["kl"] + config.gamma * losses["energy"]
+    update(system, (loss, ["vae"]))
+    return losses

@@ -15,6 +15,9 @@ from rich.table import Table
 from orchestrator.config import (
     SPACES,
     DatasetConfig,
+    InvertConfig,
+    LineConfig,
+    MapConfig,
     OptimizeConfig,
     SampleConfig,
     SweepConfig,
@@ -235,37 +238,46 @@ def sweep_command(
 
 @app.command("train")
 def train_command(
-    model: Annotated[str | None, typer.Option(help="vae, gan or hybrid.")] = None,
-    data: Annotated[str | None, typer.Option(help="A data set of the store, or a YAML file of one; labyrinth.")] = None,
-    config: Annotated[str | None, typer.Option(help="YAML file; options go over it.")] = None,
+    model: Annotated[str, typer.Option(help="vae, gan, hybrid, vae-2022, evae-2021, or a YAML file.")] = "hybrid",
+    data: Annotated[str | None, typer.Option(help="labyrinth, a YAML file, or a data set of the store.")] = None,
     scale: ScaleOption = None,
     steps: Annotated[int | None, typer.Option(help="Updates of every network.")] = None,
     seed: SeedOption = None,
-    workers: Annotated[int, typer.Option(min=1, help="That share each batch.")] = 1,
+    workers: Annotated[str | None, typer.Option(help="That share each batch; LEAST:MOST of an elastic group.")] = None,
     gpu: Annotated[bool, typer.Option("--gpu", help="A GPU for each worker.")] = False,
     settings: SetOption = None,
     store: StoreOption = STORE,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a system of the 2023 paper under Ray Train; given again, it carries on where it stopped."""
+    """Train a generative system under Ray Train; given again, it carries on where it stopped."""
     from orchestrator import anneal, train
 
     target = Store(store)
-    data = data or (None if config else "labyrinth")
-    dataset = _dataset(data, scale, target).model_dump() if data else None
-    given = {"system.name": model, "dataset": dataset, "steps": steps, "seed": seed}
-    request = load(TrainConfig, config, settings={**_given(given), **dict(map(assignment, settings or []))})
+    shipped = not model.endswith(".yaml")
+    data = data or ("labyrinth" if shipped else None)
+    given = {
+        "dataset": _dataset(data, scale, target).model_dump() if data else None, "steps": steps, "seed": seed,
+        "resources.workers": _workers(workers) if workers else None, "resources.gpus": 1 if gpu else None,
+    }  # fmt: skip
+    source = f"{model}.yaml" if shipped else model
+    request = load(TrainConfig, source, scale, {**_given(given), **dict(map(assignment, settings or []))})
     if dry_run:
         done, wanted = anneal.missing(request.dataset, target)
         rows = sum(entry["rows"] for entry in done)
         print(f"data set {request.dataset.name}: {rows} configurations found, {sum(map(len, wanted))} to anneal")
-        print(
-            f"{request.steps} steps of {request.batch} on {workers} workers; result: models/{train.train_name(request)}"
-        )
+        print(f"{request.steps} steps of {request.batch}; {request.resources}; result: models/{request.name}")
         return
-    name, card = train.run(request, target, workers, gpu)
+    name, card = train.run(request, target)
     _result("models", name, card, target, as_json)
+
+
+def _workers(text: str) -> Any:
+    """A number, or LEAST:MOST."""
+    counts = text.split(":")
+    if len(counts) > 2 or not all(part.isdigit() for part in counts):
+        raise RequestError(f"--workers {text}: expected a number or LEAST:MOST, such as 2 or 1:4")
+    return tuple(map(int, counts)) if len(counts) == 2 else int(counts[0])
 
 
 def _dataset(text: str, scale: str | None, store: Store) -> DatasetConfig:
@@ -299,7 +311,7 @@ def sample_command(
     given = {"n": n, "steps": steps, "step_size": step_size, "langevin": langevin, "seed": seed}
     request = load(SampleConfig, settings=_given(given))
     interchange.check_new(to, ".npy")
-    interchange.save_new(to, evaluate.sample(request, target.find(model, "models")[1], target).numpy())
+    interchange.save_new(to, evaluate.sample(request, _model(model, target), target).numpy())
     print(to)
 
 
@@ -320,7 +332,7 @@ def evaluate_command(
     target = _existing(store)
     given = {"n": n, "steps": steps, "step_size": step_size, "langevin": langevin, "seed": seed}
     request = load(SampleConfig, settings=_given(given))
-    names = [target.find(text, "models")[1] for text in wanted]
+    names = [_model(text, target) for text in wanted]
     rows = [evaluate.evaluate(request, name, target) for name in names]
     if as_json:
         print(json.dumps(rows))
@@ -332,6 +344,95 @@ def evaluate_command(
     for key in list(rows[0])[1:]:
         table.add_row(key, *(f"{row[key]:.5g}" for row in rows))
     Console().print(table)
+
+
+ModelArgument = Annotated[str, typer.Argument(help="A model of the store: a name, or its beginning or end.")]
+STATE = "prior:SEED, an optimum, NAME:ROW of a data set or a model, or an .ovf or .npy file"
+StartsOption = Annotated[int | None, typer.Option(help="Codes that an inverse mapping starts from.")]
+IterationsOption = Annotated[int | None, typer.Option(help="Steps of an inverse mapping.")]
+
+
+@app.command("map")
+def map_command(
+    model: ModelArgument,
+    axes: Annotated[tuple[int, int], typer.Option(help="Two components of the code.")] = (0, 1),
+    reach: Annotated[float | None, typer.Option(help="Of each component, both ways.")] = None,
+    points: Annotated[int | None, typer.Option(help="Along each axis.")] = None,
+    seed: SeedOption = None,
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Map energy and discriminator over two axes of a latent space, and decode across a wall."""
+    from orchestrator import studies
+
+    target = _existing(store)
+    given = {"axes": axes, "reach": reach, "points": points, "seed": seed}
+    name, card = studies.latent_map(load(MapConfig, settings=_given(given)), _model(model, target), target)
+    _result("studies", name, card, target, as_json)
+
+
+@app.command("ddls")
+def ddls_command(
+    model: ModelArgument,
+    n: CountOption = 64,
+    steps: StepsOption = 100,
+    step_size: StepSizeOption = None,
+    langevin: LangevinOption = False,
+    seed: SeedOption = None,
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch samples being led by the discriminator: nodal points, energy, and Grad-CAM along the way."""
+    from orchestrator import studies
+
+    target = _existing(store)
+    given = {"n": n, "steps": steps, "step_size": step_size, "langevin": langevin, "seed": seed}
+    name, card = studies.led_by_discriminator(load(SampleConfig, settings=_given(given)), _model(model, target), target)
+    _result("studies", name, card, target, as_json)
+
+
+@app.command("interpolate")
+def interpolate_command(
+    model: ModelArgument,
+    states: Annotated[list[str], typer.Argument(help=f"Two or more, each {STATE}.")],
+    points: Annotated[int | None, typer.Option(help="Along each line, both ends included.")] = None,
+    starts: StartsOption = None,
+    iterations: IterationsOption = None,
+    seed: SeedOption = None,
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Go straight from state to state in the latent space; energy, nodal points and M_z on the way."""
+    from orchestrator import studies
+
+    target = _existing(store)
+    given = {"states": states, "points": points, "starts": starts, "iterations": iterations, "seed": seed}
+    name, card = studies.interpolate(load(LineConfig, settings=_given(given)), _model(model, target), target)
+    _result("studies", name, card, target, as_json)
+
+
+@app.command("invert")
+def invert_command(
+    model: ModelArgument,
+    state: Annotated[str, typer.Argument(help=f"{STATE}.".removeprefix("prior:SEED, ").capitalize())],
+    starts: StartsOption = None,
+    iterations: IterationsOption = None,
+    seed: SeedOption = None,
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the code that decodes to a given state, as near as the model comes to it."""
+    from orchestrator import studies
+
+    target = _existing(store)
+    given = {"state": state, "starts": starts, "iterations": iterations, "seed": seed}
+    name, card = studies.inverse_map(load(InvertConfig, settings=_given(given)), _model(model, target), target)
+    _result("studies", name, card, target, as_json)
+
+
+def _model(text: str, store: Store) -> str:
+    """The one model of that name."""
+    return store.find(text, "models")[1]
 
 
 @app.command("optimize")
@@ -370,7 +471,7 @@ def optimize_command(
     except ValueError as error:
         raise RequestError(str(error)) from None
     target = Store(store)
-    name = target.find(model, "models")[1] if model else models.best(target)
+    name = _model(model, target) if model else models.best(target)
     if name is None:
         sweep_config = _sweep_config(space, scale, quick, None)
         say(f"{store}: no diverse model yet; sweeping {space} first")
@@ -468,7 +569,8 @@ def _brief(kind: str, card: dict[str, Any]) -> str:
         return f"{made} of {card['configurations']} configurations"
     if kind == "sweeps":
         return ", ".join(f"gamma_c {t['gamma_c'] or float('nan'):.4g}" for t in figures["thresholds"])
-    keys = ("energy_mean", "kspace_mse", "diversity") if kind == "models" else ("score", "mz", "energy", "nodal_points")
+    chosen = {"models": ("energy_mean", "kspace_mse", "diversity"), "optima": ("score", "mz", "energy", "nodal_points")}
+    keys = chosen.get(kind, list(figures)[:4])
     return ", ".join(f"{key} {figures[key]:.4g}" for key in keys)
 
 
@@ -489,9 +591,9 @@ def _result(kind: Kind, name: str, card: dict[str, Any], store: Store, as_json: 
         return
     if kind == "datasets":
         card = {"files": [REPORT]}
-    if kind == "optima":
+    if kind in ("optima", "studies"):
         for key, value in card["figures"].items():
-            print(f"{key:>22}  {value:.6g}")
+            print(f"{key:>26}  {value:.6g}")
     print(folder)
     for file in card.get("files", {}):
         print(f"  {folder}/{file}")

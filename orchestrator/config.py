@@ -22,9 +22,9 @@ from pydantic import (
     model_validator,
 )
 
-from nets.training import Training
+from nets.collapse import Stage
+from nets.systems import SYSTEMS, SystemConfig
 from nets.vae import VAEConfig
-from nets.vaegan import VAEGANConfig
 from orchestrator.errors import RequestError
 from orchestrator.store import digest
 from physics.annealing import Schedule, check_lattice
@@ -38,7 +38,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class System(Strict):
+class Magnet(Strict):
     """A magnet on a lattice that the kernels can sweep."""
 
     L: PositiveInt = 32
@@ -55,7 +55,7 @@ class System(Strict):
         return f"{origin}L{self.L}-D{h.D:g}-B{h.B:g}-{digest(self.model_dump(mode='json'))}"
 
 
-class DatasetConfig(System):
+class DatasetConfig(Magnet):
     """A data set: ``configurations`` annealed states, number i made from (everything here, i).
 
     Attributes:
@@ -79,8 +79,24 @@ class ModelConfig(Strict):
     latent: PositiveInt = 100
     hidden: PositiveInt = 512
 
-    def on(self, L: int) -> VAEConfig:
-        return VAEConfig(name=self.name, L=L, latent=self.latent, hidden=self.hidden)
+    def on(self, L: int, **training: Any) -> VAEConfig:
+        return VAEConfig(name=self.name, L=L, latent=self.latent, hidden=self.hidden, **training)
+
+
+class Training(Strict):
+    """How each stage of a scan is trained: weights from the stage before, the optimizer's moments anew.
+
+    Attributes:
+        warmup_steps: steps of the first stage, from random weights.
+        steps: steps of every other stage.
+        validation: share of the data kept for validation, the last configurations.
+    """
+
+    batch: Annotated[int, Field(ge=2)] = 100
+    learning_rate: PositiveFloat = 1e-3
+    warmup_steps: PositiveInt = 1000
+    steps: PositiveInt = 250
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
 class Scan(Strict):
@@ -143,10 +159,95 @@ class Range(Strict):
 
 
 class Resources(Strict):
-    """What one trial, and one annealing actor, takes."""
+    """What one worker of a training takes, and how many train it together.
+
+    Attributes:
+        workers: a number, or [least, most] of an elastic group that grows and shrinks with the cluster.
+    """
 
     cpus: PositiveFloat = 1
     gpus: NonNegativeFloat = 0
+    workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if not self.counts:
+            raise ValueError(f"workers: expected [least, most], found {list(self.workers)}")  # type: ignore[arg-type]
+        return self
+
+    @property
+    def counts(self) -> range:
+        """Every number of workers that there may be."""
+        least, most = (self.workers, self.workers) if isinstance(self.workers, int) else self.workers
+        return range(least, most + 1)
+
+    def __str__(self) -> str:
+        least, most = self.counts[0], self.counts[-1]
+        return f"workers {least}{f' to {most}' * (most > least)}, CPUs {self.cpus:g} and GPUs {self.gpus:g} each"
+
+    def check_shares(self, batch: int) -> None:
+        """
+        Raises:
+            ValueError: some number of workers does not divide the batch.
+        """
+        for count in self.counts:
+            if batch % count:
+                raise ValueError(f"resources.workers: expected numbers that divide the batch of {batch}, found {count}")
+
+
+class TrainConfig(Strict):
+    """A generative system and how it is trained; the system's L is the data set's.
+
+    Attributes:
+        batch: configurations a step, of all workers together.
+        validation: share of the data kept apart, the last configurations.
+        parent: a model of the store whose weights it starts from; random ones if None.
+        checkpoint_seconds: between two checkpoints at least; what a death costs at most.
+    """
+
+    dataset: DatasetConfig = DatasetConfig()
+    system: SystemConfig
+    batch: Annotated[int, Field(ge=2)] = 50
+    steps: PositiveInt = 4000
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    seed: NonNegativeInt = 0
+    parent: str | None = None
+    checkpoint_seconds: NonNegativeFloat = 30.0
+    resources: Resources = Resources()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_lattice(cls, given: Any) -> Any:
+        """A system that does not say its L takes the data set's; one without a name is the hybrid."""
+        dataset, system = given.get("dataset", {}), given.get("system", {})
+        L = dataset.L if isinstance(dataset, DatasetConfig) else dataset.get("L", DatasetConfig().L)
+        return {**given, "system": {"name": "hybrid", "L": L, **system}} if isinstance(system, Mapping) else given
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.system.L != self.dataset.L:
+            raise ValueError(f"system.L: expected the data set's {self.dataset.L}, found {self.system.L}")
+        if self.kept < self.batch:
+            raise ValueError(f"dataset.configurations: expected a batch of {self.batch} to train on, found {self.kept}")
+        self.resources.check_shares(self.batch)
+        return self
+
+    @property
+    def kept(self) -> int:
+        """How many configurations are for training; the rest, at least two, are for validation."""
+        rows = self.dataset.configurations
+        return rows - max(2, round(self.validation * rows))
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """All that makes the networks."""
+        dataset = {"dataset": self.dataset.name, "model": self.system.model_dump(mode="json")}
+        return dataset | self.model_dump(mode="json", exclude={"dataset", "system", "checkpoint_seconds", "resources"})
+
+    @property
+    def name(self) -> str:
+        """Of the model, with a hash of all that makes it."""
+        return f"{self.system.label}-s{self.seed}-{digest(self.request)}"
 
 
 class SweepConfig(Strict):
@@ -174,6 +275,7 @@ class SweepConfig(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self.model.on(self.dataset.L)
+        self.resources.check_shares(self.training.batch)
         if self.dataset.configurations < 2 * self.training.batch:
             raise ValueError(
                 f"dataset.configurations: expected at least two batches of {self.training.batch}, "
@@ -211,6 +313,20 @@ class SweepConfig(Strict):
             detail = error.errors()[0]
             raise ValueError(f"space.{'.'.join(map(str, detail['loc']))}: {_explain(detail)}") from None
 
+    def stage(self, seed: int, stage: Stage, parent: str | None) -> TrainConfig:
+        """The training of one stage of a collapse scan, from the weights of the model ``parent``."""
+        training = self.training
+        system = self.model.on(self.dataset.L, beta=stage.beta, gamma=stage.gamma, learning_rate=training.learning_rate)
+        return TrainConfig(
+            dataset=self.dataset,
+            system=system,
+            batch=training.batch,
+            steps=training.steps if parent else training.warmup_steps,
+            validation=training.validation,
+            seed=seed,
+            parent=parent,
+        )
+
     def points(self) -> list[dict[str, Any]] | None:
         """Every point of a finite space, in the order given, or None."""
         values = [r.values for r in self.space.values()]
@@ -245,41 +361,6 @@ class OptimizeConfig(Strict):
         return self
 
 
-class TrainConfig(Strict):
-    """Networks of the 2023 paper and how they are trained; the system's L is the data set's.
-
-    Attributes:
-        batch: configurations a step, of all workers together.
-        validation: share of the data kept apart, the last configurations.
-        checkpoint_seconds: between two checkpoints at least; what a death costs at most.
-    """
-
-    dataset: DatasetConfig = DatasetConfig()
-    system: VAEGANConfig = VAEGANConfig()
-    batch: Annotated[int, Field(ge=2)] = 50
-    steps: PositiveInt = 2000
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    seed: NonNegativeInt = 0
-    checkpoint_seconds: NonNegativeFloat = 30.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _same_lattice(cls, given: Any) -> Any:
-        """A system that does not say its L takes the data set's."""
-        dataset, system = given.get("dataset", {}), given.get("system", {})
-        L = dataset.L if isinstance(dataset, DatasetConfig) else dataset.get("L", DatasetConfig().L)
-        return {**given, "system": {"L": L, **system}} if isinstance(system, Mapping) else given
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.system.L != self.dataset.L:
-            raise ValueError(f"system.L: expected the data set's {self.dataset.L}, found {self.system.L}")
-        kept = self.dataset.configurations - max(2, round(self.validation * self.dataset.configurations))
-        if kept < self.batch:
-            raise ValueError(f"dataset.configurations: expected a batch of {self.batch} to train on, found {kept}")
-        return self
-
-
 class SampleConfig(Strict):
     """Samples of a model: ``n`` codes of the prior, moved for ``steps`` steps to where the discriminator likes them.
 
@@ -294,7 +375,42 @@ class SampleConfig(Strict):
     seed: NonNegativeInt = 0
 
 
-class TemperConfig(System):
+class MapConfig(Strict):
+    """A map of the latent plane of two components, the others drawn from the prior with ``seed``.
+
+    Attributes:
+        reach: the components go from -reach to reach, in ``points`` steps.
+    """
+
+    axes: tuple[NonNegativeInt, NonNegativeInt] = (0, 1)
+    reach: PositiveFloat = 2.0
+    points: Annotated[int, Field(ge=21)] = 81
+    seed: NonNegativeInt = 0
+
+
+class Inversion(Strict):
+    """How the code of a given state is looked for: ``starts`` codes, each moved by Adam."""
+
+    starts: PositiveInt = 16
+    iterations: PositiveInt = 500
+    learning_rate: PositiveFloat = 0.05
+    seed: NonNegativeInt = 0
+
+
+class InvertConfig(Inversion):
+    """The inverse mapping of a state."""
+
+    state: str
+
+
+class LineConfig(Inversion):
+    """Straight lines between the codes of the states, each to the next."""
+
+    states: Annotated[tuple[str, ...], Field(min_length=2)]
+    points: Annotated[int, Field(ge=3)] = 61
+
+
+class TemperConfig(Magnet):
     """A search for the ground state: ``runs`` of parallel tempering, number i made from (everything here, i)."""
 
     ladder: Ladder = Ladder()
@@ -390,7 +506,8 @@ def _merge(base: Any, over: Any) -> Any:
 
 def _lines(error: ValidationError, kind: type[BaseModel]) -> Iterator[str]:
     for detail in error.errors():
-        yield f"{'.'.join(map(str, detail['loc']))}: {_explain(detail, kind)}".removeprefix(": ")
+        key = ".".join(str(part) for part in detail["loc"] if part not in SYSTEMS)  # which tag a union, and are no keys
+        yield f"{key}: {_explain(detail, kind)}".removeprefix(": ")
 
 
 def _explain(detail: Any, kind: type[BaseModel] | None = None) -> str:
@@ -413,7 +530,7 @@ def _explain(detail: Any, kind: type[BaseModel] | None = None) -> str:
 def _fields(kind: type[BaseModel] | None, path: tuple[Any, ...]) -> Mapping[str, Any]:
     for part in path:
         field = kind.model_fields.get(part) if kind else None
-        kind = field.annotation if field and isinstance(field.annotation, type) else None
+        kind = SYSTEMS.get(part) or (field.annotation if field and isinstance(field.annotation, type) else None)
     return kind.model_fields if kind and issubclass(kind, BaseModel) else {}
 
 

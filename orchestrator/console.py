@@ -11,6 +11,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 console = Console(stderr=True, highlight=False)
 
@@ -19,12 +20,13 @@ def progress() -> Progress:
     """A bar with a count, a rate of the caller's wording, and the time gone and left."""
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(20),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
+        expand=True,
     )
 
 

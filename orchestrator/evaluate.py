@@ -9,7 +9,6 @@ from torch import Tensor
 
 from nets.metrics import adagan_coverage, ensemble, features, neighbour_metrics
 from nets.sampling import decode, lead, prior
-from nets.vaegan import Discriminator, VAEGANConfig
 from orchestrator import datasets, models
 from orchestrator.config import SampleConfig
 from orchestrator.errors import RequestError
@@ -18,27 +17,13 @@ from orchestrator.store import Store
 NEIGHBOURS = 5
 
 
-def discriminator(name: str, store: Store) -> Discriminator:
-    """Of a system, in evaluation mode.
-
-    Raises:
-        RequestError: the model has none, or its file is damaged.
-    """
-    card = store.card("models", name)
-    if card is None or "discriminator.safetensors" not in card["files"]:
-        raise RequestError(f"{name}: has no discriminator to lead samples by; expected a gan or a hybrid")
-    network = Discriminator(VAEGANConfig(**card["config"]["model"]))
-    models.fill(network, name, "discriminator.safetensors", store)
-    return network.eval().requires_grad_(False)
-
-
 def sample(config: SampleConfig, name: str, store: Store) -> Tensor:
     """Spins ``(n, 3, L, L)``: from the prior, then led by the discriminator for ``steps`` steps."""
-    model = models.load(name, store).requires_grad_(False)
+    model = models.load(name, store)
     codes = torch.from_numpy(prior(config.n, model.latent_dim, config.seed))
     if config.steps:
         noise = torch.Generator().manual_seed(config.seed) if config.langevin else None
-        codes = lead(model, discriminator(name, store), codes, config.steps, config.step_size, noise)
+        codes = lead(model, models.discriminator(name, store), codes, config.steps, config.step_size, noise)
     return decode(model, codes)
 
 

@@ -104,7 +104,7 @@ def bring_in(files: Sequence[Path], settings: dict[str, Any], store: Store) -> t
     Raises:
         RequestError: a file that is not read, states of different shapes or vacancies, a lattice that is not square.
     """
-    parts = [_states(path) for path in files]
+    parts = [read_states(path) for path in files]
     L = parts[0].shape[-1]
     for path, part in zip(files, parts, strict=True):
         if part.shape[-1] != L:
@@ -135,8 +135,12 @@ def bring_in(files: Sequence[Path], settings: dict[str, Any], store: Store) -> t
     return config.name, card
 
 
-def _states(path: Path) -> np.ndarray:
-    """``(n, 3, L, L)`` of one file."""
+def read_states(path: Path) -> np.ndarray:
+    """Spins ``(n, 3, L, L)`` of one OVF or .npy file.
+
+    Raises:
+        RequestError: it is missing, damaged, or of another shape.
+    """
     try:
         if path.suffix.lower() in OVF:
             spins = ovf.read(path)

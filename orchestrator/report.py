@@ -19,6 +19,7 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 from pydantic import BaseModel
+from torch import Tensor
 
 from orchestrator.config import DatasetConfig, OptimizeConfig, SweepConfig, TemperConfig, TrainConfig
 from physics.hamiltonian import Hamiltonian
@@ -57,15 +58,15 @@ def page(title: str, summary: str, sections: list[Section]) -> bytes:
     return text.encode()
 
 
-def _embed(content: bytes) -> str:
+def embed(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _yaml(config: BaseModel) -> Section:
+def yaml_section(config: BaseModel) -> Section:
     return Section("Configuration", code=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
-def _listed(figures: dict[str, Any]) -> pd.DataFrame:
+def listed(figures: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({"figure": list(figures), "value": list(figures.values())})
 
 
@@ -91,16 +92,16 @@ def dataset(config: DatasetConfig, columns: pd.DataFrame, sample: np.ndarray, bo
         f"largest torque, of {len(spins)}": float(torque.max()),
     }
     sections = [
-        Section("Figures", rows=_listed(figures)),
-        Section("Distributions", image=_embed(png(_histograms(columns, defects, bound)))),
+        Section("Figures", rows=listed(figures)),
+        Section("Distributions", image=embed(png(_histograms(columns, defects, bound)))),
         Section(
             "Structure factor of S_z",
             f"Mean over {len(spins)} configurations; right, by the length of k. Dotted: the wave number of a spiral.",
-            _embed(png(_structure(spins, hamiltonian))),
+            embed(png(_structure(spins, hamiltonian))),
         ),
-        Section("Configurations", image=_embed(png(_examples(sample)))),
+        Section("Configurations", image=embed(png(_examples(sample)))),
         Section("Made by", note),
-        _yaml(config),
+        yaml_section(config),
     ]
     return page(f"Data set {config.name}", f"{len(columns)} configurations, L = {config.L}.", sections)
 
@@ -170,11 +171,11 @@ def ground_state(
     right.plot(np.sqrt(rungs[1:] * rungs[:-1]), np.mean([run.acceptance for run in found], 0), "o-", ms=3)
     right.set(xscale="log", xlabel="T", ylabel="exchanges accepted", ylim=(0, 1))
     sections = [
-        Section("The state", "Red circles: nodal points.", _embed(winner)),
-        Section("Figures", rows=_listed(figures)),
+        Section("The state", "Red circles: nodal points.", embed(winner)),
+        Section("Figures", rows=listed(figures)),
         Section("Runs", rows=runs),
-        Section("The ladder", image=_embed(png(figure))),
-        _yaml(config),
+        Section("The ladder", image=embed(png(figure))),
+        yaml_section(config),
     ]
     return {"report.html": page(f"Ground state {config.name}", label, sections), "winner.png": winner}
 
@@ -216,16 +217,16 @@ def sweep(
             "Losses and collapse",
             "Left, against beta on the way up; right, against gamma at the final beta. Dashed: the data. "
             "Solid: generated from the prior or the validation set; dotted: training.",
-            _embed(curves),
+            embed(curves),
         ),
         Section(
             "Generated states",
             f"{SHOWN} states a stage, decoded from the same codes all along a chain.",
-            _embed(states),
+            embed(states),
         ),
-        Section("Training data", image=_embed(examples)),
+        Section("Training data", image=embed(examples)),
         Section("Stages", rows=frame[columns]),
-        _yaml(config),
+        yaml_section(config),
     ]
     summary = (
         f"Collapse scan of {config.model.name} on {config.dataset.name}: data energy {data['energy_mean']:.5f} "
@@ -283,7 +284,7 @@ def _states(frame: pd.DataFrame, pictures: dict[str, np.ndarray]) -> Figure:
         heading.text(0, 0.2, f"trial {chain['trial'].iloc[0]}, seed {chain['seed'].iloc[0]}", fontsize=12)
         for row in chain.itertuples():
             axis = next(remaining)
-            axis.imshow(montage(spin_colors(pictures[str(row.model)][:SHOWN]), SHOWN), interpolation="nearest")
+            axis.imshow(strip(pictures[str(row.model)][:SHOWN]), interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             axis.set_ylabel(
                 f"β {row.beta:g}\nγ {row.gamma:g}\nε {row.energy_mean:.4f}",
@@ -294,20 +295,29 @@ def _states(frame: pd.DataFrame, pictures: dict[str, np.ndarray]) -> Figure:
 
 def _examples(spins: np.ndarray) -> Figure:
     figure, axis = plt.subplots(figsize=(10, 2.6), layout="constrained")
-    axis.imshow(montage(spin_colors(spins[: 2 * SHOWN]), SHOWN), interpolation="nearest")
+    axis.imshow(strip(spins[: 2 * SHOWN]), interpolation="nearest")
     axis.axis("off")
     return figure
 
 
+def strip(spins: np.ndarray) -> np.ndarray:
+    """States ``(n, 3, L, L)`` side by side as an image ``(height, width, 3)``."""
+    return montage(spin_colors(spins), SHOWN)
+
+
 def training(
-    name: str,
     config: TrainConfig,
     history: list[dict[str, float]],
+    pictures: dict[int, Tensor],
     figures: dict[str, float],
     data: dict[str, float],
-    generated: np.ndarray,
 ) -> dict[str, bytes]:
-    """report.html and losses.png of a training: losses along it, generated states, figures beside the data's."""
+    """report.html and its figures: losses along a training, states generated on the way, figures beside the data's.
+
+    Args:
+        pictures: states of the same codes after some numbers of steps.
+        figures, data: of the generated ensemble and of the training data; empty while training goes on.
+    """
     course = pd.DataFrame(history)
     figure, axes = plt.subplots(
         1, course.shape[1] - 1, figsize=(3.2 * (course.shape[1] - 1), 2.8), layout="constrained"
@@ -317,17 +327,24 @@ def training(
         axis.set(xlabel="step", title=loss)
         axis.grid(alpha=0.3)
     losses = png(figure)
+    figure, axes = plt.subplots(len(pictures), 1, figsize=(10, 1.3 * len(pictures)), layout="constrained")
+    for axis, (step, spins) in zip(np.atleast_1d(axes), pictures.items(), strict=True):
+        axis.imshow(strip(spins.numpy()), interpolation="nearest")
+        axis.set(xticks=[], yticks=[])
+        axis.set_ylabel(f"step {step}", rotation=0, ha="right", va="center", fontsize=8)
+    states = png(figure)
     beside = pd.DataFrame(
         {"figure": list(data), "generated": [figures[key] for key in data], "data": list(data.values())}
     )
     sections = [
-        Section("Losses", image=_embed(losses)),
-        Section("Generated states", "From the prior.", _embed(png(_examples(generated)))),
-        Section("Figures", rows=beside),
-        _yaml(config),
+        Section("Losses", image=embed(losses)),
+        Section("Generated states", "From the same codes of the prior, as training went.", embed(states)),
+        *([Section("Figures", rows=beside)] if data else []),
+        yaml_section(config),
     ]
-    summary = f"{config.system.name} on {config.dataset.name}, {config.steps} steps of {config.batch}."
-    return {"report.html": page(f"Training {name}", summary, sections), "losses.png": losses}
+    summary = f"{config.system.name} on {config.dataset.name}: step {history[-1]['step']} of {config.steps}."
+    content = page(f"Training {config.name}", summary, sections)
+    return {"report.html": content, "losses.png": losses, "states.png": states}
 
 
 def optimum(
@@ -359,10 +376,10 @@ def optimum(
     right.legend()
     progress = png(figure)
     sections = [
-        Section("The optimum", "Red circles: nodal points.", _embed(winner)),
-        Section("History, and the training data beside it", image=_embed(progress)),
-        Section("Figures", rows=_listed(figures)),
-        _yaml(config),
+        Section("The optimum", "Red circles: nodal points.", embed(winner)),
+        Section("History, and the training data beside it", image=embed(progress)),
+        Section("Figures", rows=listed(figures)),
+        yaml_section(config),
     ]
     return {
         "report.html": page(f"Optimum {name}", label, sections),

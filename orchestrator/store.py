@@ -1,4 +1,4 @@
-"""The store: datasets, models, sweeps and optima, each named by a hash of all that makes it.
+"""The store: datasets, models, sweeps, optima and studies, each named by a hash of all that makes it.
 
 An artifact is a folder ``<kind>/<label>-<hash>`` whose card, a JSON file written last, names its configuration,
 its parents, its figures and the SHA-256 of each of its files.  A folder without a card does not count.  The root
@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from orchestrator.errors import RequestError
 
-Kind = Literal["datasets", "models", "sweeps", "optima"]
-KINDS: tuple[Kind, ...] = ("datasets", "models", "sweeps", "optima")
+Kind = Literal["datasets", "models", "sweeps", "optima", "studies"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 FORMAT = 1
 CARD = "card.json"
 UNFINISHED = ".unfinished"  # where files are written before they get their names

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,15 @@ import optuna
 import pandas as pd
 import torch
 from ray import tune
-from ray.tune.search import ConcurrencyLimiter
+from ray.tune.search import ConcurrencyLimiter, SearchAlgorithm, Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from nets.collapse import Bracket, beta_ladder, bracket, scan
 from nets.metrics import ensemble
-from orchestrator import anneal, datasets, models, report
-from orchestrator.cluster import connect
-from orchestrator.config import Range, SweepConfig
+from nets.training import DivergedError
+from orchestrator import anneal, datasets, models, report, train
+from orchestrator.cluster import connect, groups
+from orchestrator.config import Range, SweepConfig, TrainConfig
 from orchestrator.console import progress, say
 from orchestrator.errors import RequestError
 from orchestrator.store import Store, digest, versions
@@ -34,6 +36,12 @@ RANGES = {
     "uniform": optuna.distributions.FloatDistribution,
     "log_uniform": lambda low, high: optuna.distributions.FloatDistribution(low, high, log=True),
     "integer": optuna.distributions.IntDistribution,
+}
+
+SAMPLERS = {
+    "tpe": optuna.samplers.TPESampler,
+    "qmc": partial(optuna.samplers.QMCSampler, warn_independent_sampling=False),
+    "random": optuna.samplers.RandomSampler,
 }
 
 
@@ -56,21 +64,21 @@ def stage_count(config: SweepConfig) -> int:
     return len(ladder) + sum(gamma > 0 for gamma in config.scan.gammas) + config.scan.refine
 
 
-def follow(config: SweepConfig, seed: int, visit: Callable[[dict[str, Any]], dict[str, Any] | None]) -> list[str]:
+def follow(config: SweepConfig, seed: int, visit: Callable[[TrainConfig], dict[str, Any] | None]) -> list[str]:
     """Names of the stages of a collapse scan in the order made, up to the first that ``visit`` has no card for.
 
     Args:
-        visit: a stage's request to its card: one that trains what is missing, or one that only looks.
+        visit: a stage's training to its card: one that trains what is missing, or one that only looks.
     """
     chain = scan(config.scan.beta, config.scan.beta_start, config.scan.gammas, config.scan.refine)
     names: list[str] = []
     stage = next(chain)
     while True:
-        request = models.stage_request(config, seed, stage, None if stage.parent is None else names[stage.parent])
-        card = visit(request)
+        training = config.stage(seed, stage, None if stage.parent is None else names[stage.parent])
+        card = visit(training)
         if card is None:
             return names
-        names.append(models.stage_name(request))
+        names.append(training.name)
         try:
             stage = chain.send(models.collapsed(card))
         except StopIteration:
@@ -98,17 +106,16 @@ def plan(config: SweepConfig, store: Store) -> list[str]:
         for point in points:
             for seed in config.seeds:
                 at = config.at(point)
-                found = len(follow(at, seed, lambda request: store.card("models", models.stage_name(request))))
+                found = len(follow(at, seed, lambda training: store.card("models", training.name)))
                 total = stage_count(at)
                 left = total - found
                 steps += at.training.steps * left + (found == 0) * (at.training.warmup_steps - at.training.steps)
                 label = ", ".join(f"{key} = {value}" for key, value in point.items())
                 lines.append(f"trial {label or 'as given'}, seed {seed}: {found} of at most {total} stages found")
         lines.append(f"to train: at most {steps} steps of batch {config.training.batch}")
-    cpus, gpus = config.resources.cpus, config.resources.gpus
     return [
         *lines,
-        f"resources: {cpus:g} CPUs and {gpus:g} GPUs a trial",
+        f"resources of a trial: {config.resources}",
         f"result: sweeps/{sweep_name(config)}",
     ]
 
@@ -119,89 +126,100 @@ def run(config: SweepConfig, store: Store, actors: int | None = None) -> tuple[s
     if (card := store.card("sweeps", name)) is not None:
         say(f"found sweeps/{name}")
         return name, card
-    connect(config.resources.cpus, config.resources.gpus)
+    least = config.resources.counts[0]
+    connect(least * config.resources.cpus, least * config.resources.gpus)
     anneal.make(config.dataset, store, actors)
-    trials = _tune(config, store)
+    trials = [trial for trial in _tune(config, store) if trial.stages]
+    if not trials:
+        raise RequestError(f"{name}: every trial diverged in its first stage")
     return name, _commit(config, store, name, trials)
 
 
-def _tune(config: SweepConfig, store: Store) -> list[Trial]:
+def _chain(
+    config: SweepConfig, seed: int, store: Store, device: torch.device, tell: Callable[[dict[str, Any]], None]
+) -> None:
+    """All stages of a trial, to the last or to one that diverges; ``tell`` hears of each as it ends."""
+    names: list[str] = []
+
+    def visit(training: TrainConfig) -> dict[str, Any]:
+        name, card = models.make(training, store, device)
+        names.append(name)
+        gap = critical([store_card(store, stage) for stage in names])
+        figures = {key: card["figures"][key] for key in ("energy_mean", "kspace_mse")}
+        tell({"stage": name, "stages": list(names), "gamma_c": gap.critical if gap else 1e30, **figures})
+        return card
+
+    try:
+        follow(config, seed, visit)
+    except DivergedError as error:
+        tell({"stage": str(error), "stages": names, "gamma_c": 1e30, "diverged": str(error)})
+
+
+def _search(config: SweepConfig) -> tuple[int, Searcher | SearchAlgorithm]:
+    """How many trials, and what proposes them."""
     points = config.points()
-    finished: dict[str, Trial] = {}
-
-    def trainable(parameters: dict[str, Any]) -> None:
-        cpus, gpus = config.resources.cpus, config.resources.gpus
-        torch.set_num_threads(max(1, int(cpus)))
-        point = {key: value for key, value in parameters.items() if key != "seed"}
-        spins = datasets.read(config.dataset.name, store)
-        data = spins.tensor().to("cuda") if gpus else spins
-        names: list[str] = []
-
-        def visit(request: dict[str, Any]) -> dict[str, Any]:
-            name, card = models.make_stage(request, data, config.dataset.hamiltonian, store)
-            names.append(name)
-            gap = critical([store_card(store, stage) for stage in names])
-            tune.report(
-                {
-                    "stage": name,
-                    "stages": list(names),
-                    "gamma_c": gap.critical if gap else 1e30,
-                    **{key: card["figures"][key] for key in ("energy_mean", "kspace_mse")},
-                }
-            )
-            return card
-
-        follow(config.at(point), int(parameters["seed"]), visit)
-
     if points is None:
         assert config.trials is not None
-        total = config.trials
         space = {key: _distribution(values) for key, values in config.space.items()}
         space["seed"] = optuna.distributions.CategoricalDistribution(config.seeds)
-        sampler = {
-            "tpe": optuna.samplers.TPESampler(seed=config.dataset.seed),
-            "qmc": optuna.samplers.QMCSampler(seed=config.dataset.seed, warn_independent_sampling=False),
-            "random": optuna.samplers.RandomSampler(seed=config.dataset.seed),
-        }[config.sampler]
+        sampler = SAMPLERS[config.sampler](seed=config.dataset.seed)
         search = OptunaSearch(space, metric="gamma_c", mode="min", sampler=sampler)
         # A batch is told together, so what is proposed does not depend on which trial ends first.
-        search = ConcurrencyLimiter(search, max_concurrent=min(config.batch, total), batch=True)
-    else:
-        grid = [{**point, "seed": seed} for point in points for seed in config.seeds]
-        total = len(grid)
-        space = {
-            key: optuna.distributions.CategoricalDistribution(list(dict.fromkeys(point[key] for point in grid)))
-            for key in grid[0]
-        }
-        search = OptunaSearch(space, metric="gamma_c", mode="min", points_to_evaluate=grid)
+        side_by_side = min(config.batch, config.trials)
+        return config.trials, ConcurrencyLimiter(search, max_concurrent=side_by_side, batch=True)
+    grid = [{**point, "seed": seed} for point in points for seed in config.seeds]
+    space = {
+        key: optuna.distributions.CategoricalDistribution(list(dict.fromkeys(point[key] for point in grid)))
+        for key in grid[0]
+    }
+    return len(grid), OptunaSearch(space, metric="gamma_c", mode="min", points_to_evaluate=grid)
 
+
+def _tune(config: SweepConfig, store: Store) -> list[Trial]:
+    resources = config.resources
+    nested = resources.counts[-1] > 1
+
+    def trainable(parameters: dict[str, Any]) -> None:
+        point = {key: value for key, value in parameters.items() if key != "seed"}
+        work = partial(_chain, config.at(point), int(parameters["seed"]), store)
+        if nested:
+            os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "1e6"  # trials wait for each other's devices
+            for stage in train.together(work, resources):
+                tune.report(stage)
+        else:
+            torch.set_num_threads(max(1, int(resources.cpus)))
+            work(torch.device("cuda" if resources.gpus else "cpu"), tune.report)
+
+    total, search = _search(config)
+    # A nested trainer's workers hold the devices; the trial that waits for them holds none, but Tune wants something.
+    held = {"cpu": 0, "memory": 1} if nested else {"cpu": resources.cpus, "gpu": resources.gpus}
+    side_by_side = groups(resources) if nested and config.points() is not None else None
     say(f"sweep {sweep_name(config)}: {total} trials of up to {stage_count(config)} stages")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner ignores verbose=0
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with progress() as bar, tempfile.TemporaryDirectory(prefix="orch-tune-") as scratch:
-        watcher = _Watcher(bar, total)
-        os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner ignores verbose=0
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         tuner = tune.Tuner(
-            tune.with_resources(
-                trainable,
-                {"cpu": config.resources.cpus, "gpu": config.resources.gpus},
-            ),
-            tune_config=tune.TuneConfig(search_alg=search, num_samples=total),
+            tune.with_resources(trainable, held),
+            tune_config=tune.TuneConfig(search_alg=search, num_samples=total, max_concurrent_trials=side_by_side),
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[watcher],
+                callbacks=[_Watcher(bar, total)],
                 failure_config=tune.FailureConfig(max_failures=3),
             ),
         )
         results = tuner.fit()
+    finished: dict[str, Trial] = {}
     for result in results:
         if result.error is not None:
             raise RuntimeError(f"trial {result.config} failed: {result.error}")
-        parameters = dict(result.config)
+        parameters, stages = dict(result.config), result.metrics["stages"]
+        if "diverged" in result.metrics:
+            say(f"trial {parameters}: {result.metrics['diverged']}; it ends after {len(stages)} stages")
         key = repr(sorted(parameters.items()))
         seed = int(parameters.pop("seed"))
-        finished[key] = Trial(parameters, seed, result.metrics["stages"])
+        finished[key] = Trial(parameters, seed, stages)
     order = lambda trial: ([str(trial.point[key]) for key in sorted(trial.point)], trial.seed)  # noqa: E731
     return sorted(finished.values(), key=order)
 
@@ -241,8 +259,13 @@ def store_card(store: Store, name: str) -> dict[str, Any]:
 
 def critical(cards: list[dict[str, Any]]) -> Bracket | None:
     """The bracket of gamma_c of a chain, from the stages at its final beta."""
-    final = [card for card in cards if card["config"]["beta"] == cards[-1]["config"]["beta"]]
-    return bracket([card["config"]["gamma"] for card in final], [models.collapsed(card) for card in final])
+    final = [card for card in cards if weights(card)["beta"] == weights(cards[-1])["beta"]]
+    return bracket([weights(card)["gamma"] for card in final], [models.collapsed(card) for card in final])
+
+
+def weights(card: dict[str, Any]) -> dict[str, float]:
+    """beta and gamma of a stage."""
+    return {key: card["config"]["model"][key] for key in ("beta", "gamma")}
 
 
 def table(config: SweepConfig, store: Store, trials: list[Trial]) -> pd.DataFrame:
@@ -257,12 +280,8 @@ def table(config: SweepConfig, store: Store, trials: list[Trial]) -> pd.DataFram
                     **trial.point,
                     "seed": trial.seed,
                     "order": order,
-                    "beta": card["config"]["beta"],
-                    "gamma": card["config"]["gamma"],
-                    **{
-                        f"train_{k}": v
-                        for k, v in zip(("reconstruction", "kl", "energy"), card["history"][-1][1:], strict=True)
-                    },
+                    **weights(card),
+                    **{f"train_{key}": value for key, value in card["history"][-1].items() if key != "step"},
                     **card["figures"],
                     "collapsed": models.collapsed(card),
                     "model": stage,

@@ -15,8 +15,8 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from orchestrator import anneal, datasets
-from orchestrator.config import DatasetConfig
+from orchestrator import anneal, datasets, train
+from orchestrator.config import DatasetConfig, TrainConfig
 from orchestrator.store import Store
 
 KILLS = 20
@@ -24,10 +24,10 @@ CONFIG = DatasetConfig.model_validate({"L": 16, "schedule": {"sweeps": 300, "fin
 
 
 @pytest.fixture
-def cluster():
+def cluster(request):
     ray.shutdown()
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    for _ in range(3):
+    for _ in range(getattr(request, "param", 3)):
         nodes.add_node(num_cpus=1)
     yield nodes
     ray.shutdown()
@@ -107,3 +107,31 @@ def test_a_driver_killed_on_a_cluster_is_continued_there(cluster, tmp_path):
     assert 5 <= len(finished) < len(after) == len(anneal.shards(CONFIG))
     assert {name: after[name] for name in finished} == finished
     assert datasets.is_whole(store.card("datasets", CONFIG.name))
+
+
+@pytest.mark.parametrize("cluster", [1], indirect=True)
+def test_an_elastic_training_goes_on_with_the_node_that_is_left(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "8")
+    ray.init(address=cluster.address, log_to_driver=False)
+    store = Store(str(tmp_path / "store"))
+    config = TrainConfig.model_validate(
+        {
+            "dataset": {"L": 16, "schedule": {"sweeps": 20}, "configurations": 256},
+            "system": {"name": "vae", "width": 4, "latent": 8},
+            "batch": 16,
+            "steps": 2000,
+            "checkpoint_seconds": 0,
+            "resources": {"workers": [1, 2]},
+        }
+    )
+    trained = threading.Thread(target=train.run, args=(config, store))
+    trained.start()
+    checkpoint = Path(store.folder("models", config.name)) / "checkpoint.safetensors"
+    while not checkpoint.exists():
+        assert trained.is_alive()
+        time.sleep(0.05)
+    cluster.remove_node(next(iter(cluster.worker_nodes)))
+    trained.join()
+    course = store.card("models", config.name)["history"]
+    assert [entry["step"] for entry in course] == list(range(50, 2001, 50))
+    assert course[-1]["reconstruction"] < 0.5 * course[0]["reconstruction"]

@@ -8,8 +8,8 @@ from nets.layers import CircularConv2d, UpsampleConv2d, circular_pad
 from nets.losses import kl_divergence, reconstruction
 from nets.metrics import ensemble
 from nets.sampling import decode, prior
-from nets.training import DivergedError, Training, batches, train
-from nets.vae import VAE, VAEConfig
+from nets.training import DivergedError, fit
+from nets.vae import VAE, VAEConfig, build, step
 from physics.hamiltonian import Hamiltonian
 from physics.textures import spiral
 
@@ -88,21 +88,52 @@ def test_losses_by_hand():
     )
 
 
-def trained(seed=3, rate=1e-3, spins=None):
+SMALL = {"L": 16, "latent": 8, "hidden": 32, "beta": 1e-4, "gamma": 0.1}
+
+
+def made(**changes):
     torch.manual_seed(0)
-    model = VAE(VAEConfig(L=16, latent=8, hidden=32))
-    training = Training(batch=16, learning_rate=rate)
-    history = train(model, some_spins() if spins is None else spins, H, training, 1e-4, 0.1, 60, seed)
-    return model, history
+    return build(VAEConfig(**{**SMALL, **changes}), H)
+
+
+def trained(seed=3, spins=None):
+    system, course = made(), []
+    fit(
+        system,
+        some_spins() if spins is None else spins,
+        16,
+        range(60),
+        seed,
+        lambda done, losses: course.append(losses),
+        10,
+    )
+    return system.networks["vae"], course
 
 
 def test_training_is_repeatable_to_the_last_bit_and_lowers_the_loss():
-    (a, history), (b, _), (c, _) = trained(), trained(), trained(seed=4)
+    (a, course), (b, _), (c, _) = trained(), trained(), trained(seed=4)
     same = [torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True)]
     other = [torch.equal(x, y) for x, y in zip(a.parameters(), c.parameters(), strict=True)]
     assert all(same)
     assert not all(other)
-    assert history[-1][1] < 0.5 * history[0][1]
+    assert course[-1]["reconstruction"] < 0.5 * course[0]["reconstruction"]
+
+
+def test_a_step_goes_down_the_gradient_of_equation_3():
+    """RC + beta KL + gamma H, each written out from its definition, on a twin of the same weights."""
+    config, spins, rng = VAEConfig(**SMALL), some_spins(8), torch.Generator()
+    twin, system = made().networks["vae"], made()
+    mean, log_variance = twin.encode(spins)
+    output = twin.decode(mean + log_variance.exp().sqrt() * torch.randn(mean.shape, generator=rng.manual_seed(5)))
+    kl = 0.5 * (log_variance.exp() + mean**2 - log_variance - 1).sum() / len(spins)
+    losses = {"reconstruction": ((output - spins) ** 2).mean(), "kl": kl, "energy": H.energy(output).sum() / len(spins)}
+    (losses["reconstruction"] + 1e-4 * kl + 0.1 * losses["energy"]).backward()
+    found = step(config, system, spins, lambda *shape: torch.randn(shape, generator=rng.manual_seed(5)))
+    assert {key: value.item() for key, value in found.items()} == pytest.approx(
+        {key: value.item() for key, value in losses.items()}, rel=1e-5
+    )
+    for weight, expected in zip(system.networks["vae"].parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(weight.grad, expected.grad, rtol=1e-3, atol=1e-5)
 
 
 def test_a_loss_that_is_not_a_number_stops_training():
@@ -110,12 +141,6 @@ def test_a_loss_that_is_not_a_number_stops_training():
     spins[5] = torch.nan
     with pytest.raises(DivergedError, match="reconstruction = nan"):
         trained(spins=spins)
-
-
-def test_batches_hold_each_index_once_an_epoch():
-    stream = batches(10, 3, torch.Generator().manual_seed(0))
-    epoch = torch.cat([next(stream) for _ in range(3)])
-    assert len(set(epoch.tolist())) == 9
 
 
 def test_chunks_decode_as_the_whole():

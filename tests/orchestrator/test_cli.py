@@ -37,11 +37,11 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(arguments, tmp_path, monkey
 
 def test_show_prints_the_line_of_descent(swept):
     config, store = swept
-    name = next(name for _, name, card in store.cards("models") if card["config"]["gamma"] == 1)
+    name = next(name for _, name, card in store.cards("models") if card["config"]["model"]["gamma"] == 1)
     result = run("show", name, "--store", store.root)
     assert result.returncode == 0
     assert f"datasets/{config.dataset.name}" in result.stdout
-    assert "models/evae-b1e-05-g0" in result.stdout
+    assert "models/evae-2021-b1e-05-g0-s0" in result.stdout
 
 
 def test_list_is_json_on_request(swept):

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.config import SPACES, DatasetConfig, OptimizeConfig, Range, SweepConfig, load
+from nets.collapse import Stage
+from orchestrator.config import SPACES, DatasetConfig, OptimizeConfig, Range, SweepConfig, TrainConfig, load
 from orchestrator.errors import RequestError
 
 
@@ -15,9 +16,13 @@ def refused(kind, **settings):
 
 @pytest.mark.parametrize("space", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_space_is_valid_at_every_scale(space):
-    for scale in [None, *yaml.safe_load(space.read_text()).get("scales", {})]:
-        if "dataset" in yaml.safe_load(space.read_text()):
+    content = yaml.safe_load(space.read_text())
+    for scale in [None, *content.get("scales", {})]:
+        if "scan" in content:
             assert load(SweepConfig, space.name, scale).points()
+        elif "system" in content:
+            dataset = load(DatasetConfig, "labyrinth.yaml", scale)
+            assert load(TrainConfig, space.name, scale, {"dataset": dataset.model_dump()}).system.L == dataset.L
         else:
             assert load(DatasetConfig, space.name, scale).configurations
 
@@ -26,7 +31,14 @@ def test_paper_scale_has_the_sizes_of_the_paper():
     config = load(SweepConfig, "evae.yaml", "paper")
     assert (config.dataset.L, config.dataset.configurations) == (128, 39_300)
     assert (config.dataset.hamiltonian.D, config.dataset.hamiltonian.B) == (0.3, 0.05)
-    assert config.training.split(39_300) == pytest.approx(34_300, abs=20)
+    stage = config.stage(0, Stage(1e-3, 1.0, None), None)
+    assert stage.kept == pytest.approx(34_300, abs=20)
+    hybrid = load(
+        TrainConfig, "hybrid.yaml", "paper", {"dataset": load(DatasetConfig, "labyrinth.yaml", "paper").model_dump()}
+    )
+    assert hybrid.kept == 30_000
+    assert hybrid.steps * hybrid.batch == 100 * hybrid.kept
+    assert hybrid.system.widths == [64, 128, 256, 512, 1024]
 
 
 @pytest.mark.parametrize(

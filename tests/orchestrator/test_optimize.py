@@ -17,7 +17,7 @@ from physics.observables import magnetization
 @pytest.fixture
 def model(swept) -> tuple[str, Store]:
     _, store = swept
-    return next(name for _, name, card in store.cards("models") if card["config"]["gamma"] == 1), store
+    return next(name for _, name, card in store.cards("models") if card["config"]["model"]["gamma"] == 1), store
 
 
 def search(model, actors=2, **settings):
@@ -33,7 +33,7 @@ def spins_of(name: str, store: Store) -> np.ndarray:
 @pytest.mark.parametrize("method", ["genetic", "gradient"])
 def test_the_winner_is_stored_with_its_figures_and_beats_the_prior(swept, method):
     _, store = swept
-    diverse = next(name for _, name, card in store.cards("models") if card["config"]["gamma"] == 0)
+    diverse = next(name for _, name, card in store.cards("models") if card["config"]["model"]["gamma"] == 0)
     name, card = search((diverse, store), objective="mz_min", method=method, learning_rate=0.05)
     found = magnetization(torch.from_numpy(spins_of(name, store)))[2].item()
     assert found == pytest.approx(-card["figures"]["score"], abs=1e-5)
@@ -107,7 +107,7 @@ def test_truncated_weights_are_one_clear_line(model, tmp_path):
     import shutil
 
     shutil.copytree(model[1].path, tmp_path / "s")
-    file = tmp_path / "s" / "models" / model[0] / "weights.safetensors"
+    file = tmp_path / "s" / "models" / model[0] / "vae.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(RequestError, match=r"weights.safetensors: damaged: 1000 bytes"):
+    with pytest.raises(RequestError, match=r"vae.safetensors: damaged: 1000 bytes"):
         models.load(model[0], Store(str(tmp_path / "s")))

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -15,10 +16,11 @@ from safetensors.torch import save as save_tensors
 from typer.testing import CliRunner
 
 from nets.sampling import decode, prior
-from nets.vaegan import build, state
+from nets.systems import build
+from nets.training import state
 from orchestrator import datasets, evaluate, models, train
 from orchestrator.cli import app
-from orchestrator.config import SampleConfig, TrainConfig, load
+from orchestrator.config import Resources, SampleConfig, TrainConfig, load
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
 
@@ -31,7 +33,7 @@ SETTINGS = {
     "checkpoint_seconds": 0,
 }
 CONFIG = TrainConfig.model_validate(SETTINGS)
-NAME = train.train_name(CONFIG)
+NAME = CONFIG.name
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +70,8 @@ def test_the_artifact_decodes_and_has_its_figures_and_page(trained):
 
 def test_a_killed_driver_is_continued_to_the_same_weights(trained, tmp_path):
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json")))
-    (tmp_path / "data.yaml").write_text(yaml.safe_dump(CONFIG.dataset.model_dump(mode="json")))
     store = Store(str(tmp_path / "store"))
-    command = orch("train", "--config", str(tmp_path / "train.yaml"), "--data", str(tmp_path / "data.yaml"))
-    command += ["--store", store.path]
+    command = orch("train", "--model", str(tmp_path / "train.yaml"), "--store", store.path)
     kill_when(command, checkpoint(store).exists)
     assert not list(Path(store.path).glob("models/*/card.json"))
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "RAY_ADDRESS": "local"})
@@ -106,7 +106,7 @@ def test_a_killed_worker_is_replaced_and_ends_at_the_same_weights(trained, tmp_p
 def test_two_workers_follow_the_losses_of_one(trained, tmp_path):
     """Within 2 % over 200 steps of 16: sums in another order, amplified by training."""
     store = Store(str(tmp_path / "store"))
-    _, card = train.run(CONFIG, store, workers=2)
+    _, card = train.run(CONFIG.model_copy(update={"resources": Resources(workers=2)}), store)
     one = trained.card("models", NAME)["history"]
     for a, b in zip(one, card["history"], strict=True):
         assert a["reconstruction"] == pytest.approx(b["reconstruction"], rel=0.02)
@@ -119,21 +119,20 @@ def test_a_training_that_is_there_is_found(trained, capsys):
 
 def test_losses_that_are_not_finite_are_one_line(on_ray, tmp_path):
     wild = CONFIG.model_copy(update={"system": CONFIG.system.model_copy(update={"learning_rate": 1e30})})
-    with pytest.raises(RequestError, match=r"hybrid-s0-\w+: loss is not finite by step 50: .*nan"):
+    with pytest.raises(RequestError, match=r"hybrid-b0.001-g0.001-s0-\w+: loss is not finite by step 50: .*nan"):
         train.run(wild, Store(str(tmp_path / "store")))
 
 
 @pytest.mark.parametrize("damage", ["another architecture", "cut short"])
 def test_a_checkpoint_that_does_not_fit_is_named(damage, store):
-    content = save_tensors(state(build(CONFIG.system.model_copy(update={"width": 2}))), {"step": "3", "history": "[]"})
+    narrow = CONFIG.system.model_copy(update={"width": 2})
+    content = save_tensors(state(build(narrow, CONFIG.dataset.hamiltonian)), {"step": "3", "history": "[]"})
     store.write_file(f"models/{NAME}/checkpoint.safetensors", content if damage[0] == "a" else content[:1000])
     with pytest.raises(RequestError, match=r"checkpoint.safetensors: not a checkpoint of this model"):
         train.run(CONFIG, store)
 
 
 def test_a_truncated_network_is_named(trained, tmp_path):
-    import shutil
-
     shutil.copytree(trained.path, tmp_path / "store")
     path = tmp_path / "store" / "models" / NAME / "generator.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
@@ -148,6 +147,12 @@ def test_a_truncated_network_is_named(trained, tmp_path):
         ({"dataset": {**DATASET, "L": 24}}, "system.L: expected 16, 32, 64"),
         ({"batch": 1000}, "expected a batch of 1000 to train on, found 230"),
         ({"system": {"nome": "gan"}}, "system.nome: unknown key, did you mean name?"),
+        ({"resources": {"workers": 3}}, "resources.workers: expected numbers that divide the batch of 16, found 3"),
+        (
+            {"resources": {"workers": [1, 4]}},
+            "resources.workers: expected numbers that divide the batch of 16, found 3",
+        ),
+        ({"resources": {"workers": [4, 1]}}, r"resources: workers: expected .least, most., found .4, 1."),
         ({"steps": 0}, "steps: expected greater than 0, found 0"),
     ],
     ids=str,
@@ -157,13 +162,8 @@ def test_requests_that_make_no_sense_are_one_line(settings, message):
         load(TrainConfig, settings={**SETTINGS, **settings})
 
 
-def test_workers_must_share_the_batch_evenly(store):
-    with pytest.raises(RequestError, match="--workers 3: expected a number that divides the batch of 16"):
-        train.run(CONFIG, store, workers=3)
-
-
 def test_samples_led_by_the_discriminator_please_it_more(trained):
-    judge = evaluate.discriminator(NAME, trained)
+    judge = models.discriminator(NAME, trained)
     drawn, led = (evaluate.sample(SampleConfig(n=40, steps=steps, step_size=0.02), NAME, trained) for steps in (0, 20))
     assert drawn.shape == (40, 3, 16, 16)
     assert (judge(led) > judge(drawn)).float().mean() > 0.9
