@@ -1,11 +1,14 @@
-"""Milliseconds a training step of the E-VAE, with each choice of its layers undone in turn, in one run.
+"""What a training step costs: with each choice undone in turn, split into its parts, and through Ray Train.
 
-python benchmarks/training.py [--l 32]
+python benchmarks/training.py [--model hybrid] [--l 32] [--no-compiled]
 """
 
+import contextlib
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
 import torch
@@ -16,9 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nets import layers
-from nets.training import losses
-from nets.vae import VAE, VAEConfig
-from physics.hamiltonian import Hamiltonian
+from nets.systems import SYSTEMS, build
+from nets.training import System, fit
+from orchestrator import anneal, datasets, models, train
+from orchestrator.cluster import connect
+from orchestrator.config import Resources, TrainConfig
+from orchestrator.store import Store
 
 
 def plain_pad(x: Tensor, width: int) -> Tensor:
@@ -30,55 +36,193 @@ def plain_upsample(self: layers.UpsampleConv2d, x: Tensor) -> Tensor:
     return F.conv2d(layers.circular_pad(F.interpolate(x, scale_factor=2), reach), self.weight, self.bias)
 
 
-PLAIN = {
+PADDED = ("nets.layers.circular_pad", "nets.vaegan.circular_pad")
+UNDONE: dict[str, dict[str, Callable]] = {
     "as it is": {},
     "upsampling not folded": {"nets.layers.UpsampleConv2d.forward": plain_upsample},
-    "torch's circular padding": {"nets.layers.circular_pad": plain_pad},
+    "torch's circular padding": dict.fromkeys(PADDED, plain_pad),
 }
 
 
-def stepper(L: int, batch: int, channels_last: bool) -> Callable[[], None]:
-    """One step of Adam on all three losses."""
-    torch.manual_seed(0)
-    model = VAE(VAEConfig(L=L))
-    if not channels_last:
-        model.to(memory_format=torch.contiguous_format)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    spins = layers.unit_spins(torch.randn(batch, 3, L, L))
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.tensor((1.0, 1e-3, 10.0))
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        (weights * losses(model, spins, Hamiltonian(), generator)).sum().backward()
-        optimizer.step()
-
-    return step
+def draw(count: int, width: int) -> Tensor:
+    return torch.randn(count, width)
 
 
-def main(l: int = 32, batch: int = 100, threads: int = 1, rounds: int = 7, steps: int = 3) -> None:  # noqa: E741
-    torch.set_num_threads(threads)
-    contestants = {name: (patches, True) for name, patches in PLAIN.items()} | {"weights contiguous": ({}, False)}
-    made = {name: stepper(l, batch, last) for name, (_, last) in contestants.items()}
+def bare(system: System, spins: Tensor, batch: int, steps: int) -> None:
+    """Nothing but the step, on data in memory."""
+    for _ in range(steps):
+        system.step(system, spins[torch.randint(len(spins), (batch,))], draw)
+
+
+@contextlib.contextmanager
+def patched(patches: dict[str, Callable]) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for target, new in patches.items():
+            stack.enter_context(mock.patch(target, new))
+        yield
+
+
+def contestants(config: TrainConfig, compiled: bool) -> dict[str, tuple[System, dict[str, Callable]]]:
+    """Systems, and what is patched while they step."""
+
+    def made(**changes: Any) -> System:
+        torch.manual_seed(0)
+        return build(config.system.model_copy(update=changes), config.dataset.hamiltonian)
+
+    found = {name: (made(), patches) for name, patches in UNDONE.items()}
+    found["weights contiguous"] = (made(), {})
+    for network in found["weights contiguous"][0].networks.values():
+        network.to(memory_format=torch.contiguous_format)
+    if "precision" in type(config.system).model_fields:
+        found["bfloat16"] = (made(precision="bfloat16"), {})
+    if compiled:
+        found["compiled"] = (made(), {})
+        for network in found["compiled"][0].networks.values():
+            network.compile()
+    return found
+
+
+def choices(config: TrainConfig, spins: Tensor, compiled: bool, rounds: int, steps: int) -> Table:
+    made = contestants(config, compiled)
     times: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(rounds + 1):
-        for name, step in made.items():
-            patches = [mock.patch(target, new) for target, new in contestants[name][0].items()]
-            for patch in patches:
-                patch.start()
-            started = time.process_time()
-            for _ in range(steps):
-                step()
-            times[name].append((time.process_time() - started) / steps)
-            for patch in patches:
-                patch.stop()
+        for name, (system, patches) in made.items():
+            with patched(patches):
+                started = time.process_time()
+                bare(system, spins, config.batch, steps)
+                times[name].append((time.process_time() - started) / steps)
     medians = {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
-    table = Table(title=f"L = {l}, batch {batch}, {threads} thread(s), CPU time", title_justify="left")
-    for column in ("", "ms a step", "times as it is"):
-        table.add_column(column, justify="right")
-    for name, seconds in medians.items():
-        table.add_row(name, f"{1000 * seconds:.1f}", f"{seconds / medians['as it is']:.2f}")
-    Console().print(table)
+    rows = [[name, f"{1000 * s:.1f}", f"{s / medians['as it is']:.2f}"] for name, s in medians.items()]
+    return table("choices, CPU time", ["", "ms a step", "times as it is"], rows)
+
+
+class Timed:
+    """Calls of a function, with the seconds spent in it."""
+
+    def __init__(self, function: Callable):
+        self.function, self.seconds = function, 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return self.function(*arguments)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
+class Rows:
+    """Configurations whose gathering is timed."""
+
+    def __init__(self, spins: Any):
+        self.spins, self.gather = spins, Timed(lambda rows: spins[rows])
+
+    def __len__(self) -> int:
+        return len(self.spins)
+
+    def __getitem__(self, rows: Any) -> Tensor:
+        return self.gather(rows)
+
+
+def split(config: TrainConfig, store: Store, steps: int) -> Table:
+    """Seconds of a training as the program runs it, by what they went to."""
+    system, course = models.begin(config, store)
+    rows = Rows(datasets.read(config.dataset.name, store))
+    step, record = Timed(system.step), Timed(models.recorder(system, config, course, store, page=True))
+    energy = Timed(lambda output: config.dataset.hamiltonian.energy(output).mean().backward())
+    started = time.perf_counter()
+    fit(system._replace(step=step), rows, config.batch, range(steps), 0, record, models.REPORT_STEPS)
+    whole = time.perf_counter() - started
+    if config.system.name == "evae-2021":
+        for _ in range(20):
+            energy(torch.randn(config.batch, 3, config.dataset.L, config.dataset.L, requires_grad=True))
+        energy.seconds *= steps / 20
+    parts = {
+        "data": rows.gather.seconds,
+        "networks": step.seconds - energy.seconds,
+        "energy": energy.seconds,
+        "logging, checkpoints": record.seconds,
+    }
+    parts["random numbers and the rest"] = whole - sum(parts.values())
+    listed = [[key, f"{1000 * s / steps:.2f}", f"{100 * s / whole:.1f} %"] for key, s in parts.items()]
+    return table("a training as the program runs it", ["", "ms a step", "of the whole"], listed)
+
+
+def through_ray(config: TrainConfig, store: Store, rounds: int, steps: int) -> Table:
+    """The loop of a Ray Train worker, with everything it reports and keeps, in turn with the bare loop."""
+
+    def work(device: torch.device, tell: Callable[[Any], None]) -> None:
+        system, course = models.begin(config, store)
+        mapped = datasets.read(config.dataset.name, store)
+        spins, record = mapped.tensor(), models.recorder(system, config, course, store, page=True)
+
+        def reached(done: int, losses: dict[str, float]) -> None:
+            record(done, losses)
+            tell((done, losses))
+
+        for number in range(rounds + 1):
+            started = time.perf_counter()
+            bare(system, spins, config.batch, steps)
+            half = time.perf_counter()
+            numbers = range(number * steps, (number + 1) * steps)
+            fit(system, mapped, config.batch, numbers, 0, reached, models.REPORT_STEPS)
+            tell((half - started, time.perf_counter() - half))
+
+    connect(1)
+    started = time.perf_counter()
+    told = list(train.together(work, Resources()))
+    whole = time.perf_counter() - started
+    pairs = [message for message in told if isinstance(message[1], float)]
+    ratios = [plain / ray for plain, ray in pairs[1:]]
+    plain, ray = (statistics.median(pair[i] for pair in pairs[1:]) for i in (0, 1))
+    rows = [
+        ["bare loop", f"{config.batch * steps / plain:.1f}", "1"],
+        ["through Ray Train", f"{config.batch * steps / ray:.1f}", f"{statistics.median(ratios):.3f}"],
+    ]
+    start = whole - sum(map(sum, pairs))
+    return table(f"one worker; {start:.1f} s to start and stop it", ["", "samples a second", "of bare"], rows)
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
+    made = Table(title=title, title_justify="left", box=None)
+    for column in columns:
+        made.add_column(column, justify="right")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def main(
+    model: str = "hybrid",
+    l: int = 32,  # noqa: E741
+    width: int = 16,
+    configurations: int = 1000,
+    rounds: int = 5,
+    steps: int = 4,
+    long: int = 50,
+    compiled: bool = True,
+) -> None:
+    torch.set_num_threads(1)
+    system = {"name": model, **({"width": width} if "width" in SYSTEMS[model].model_fields else {})}
+    batch = 50 if "width" in system else 100
+    schedule = {"sweeps": 50}
+    config = TrainConfig.model_validate(
+        {
+            "dataset": {"L": l, "configurations": configurations, "hamiltonian": {"D": 0.6}, "schedule": schedule},
+            "system": system,
+            "batch": batch,
+            "steps": 100 * long,
+        }
+    )
+    console = Console()
+    console.print(f"{model}, L = {l}, batch {batch}, one thread")
+    with tempfile.TemporaryDirectory() as folder:
+        connect(1)
+        store = Store(folder)
+        anneal.make(config.dataset, store)
+        spins = datasets.read(config.dataset.name, store).tensor()
+        console.print(choices(config, spins, compiled, rounds, steps))
+        console.print(split(config, store, 2 * long))
+        console.print(through_ray(config, store, rounds, long))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from torch import Tensor
 from physics.hamiltonian import Hamiltonian
 from physics.observables import kspace_mse, magnetization, nodal_points, structure_factor, topological_charge
 
+ROWS = 1000  # of a matrix of distances, held at once
+
 
 def ensemble(spins: Tensor, hamiltonian: Hamiltonian) -> dict[str, float]:
     """Figures of an ensemble of configurations ``(n, 3, L, L)``, data or generated alike."""
@@ -54,15 +56,27 @@ def neighbour_metrics(real: Tensor, generated: Tensor, k: int = 5) -> dict[str, 
     """
     if min(len(real), len(generated)) <= k:
         raise ValueError(f"neighbour_metrics: expected more than k = {k} points, found {len(real)}, {len(generated)}")
-    real_radius, generated_radius = (torch.cdist(x, x).kthvalue(k + 1).values for x in (real, generated))
-    apart = torch.cdist(real, generated)
-    in_real = apart <= real_radius[:, None]
+    real_radius, generated_radius = _radii(real, k), _radii(generated, k)
+    recalled, covered = torch.zeros(2, len(real), dtype=torch.bool, device=real.device)
+    precise = balls = 0
+    for part, radius in zip(generated.split(ROWS), generated_radius.split(ROWS), strict=True):
+        apart = torch.cdist(real, part)
+        in_real = apart <= real_radius[:, None]
+        precise += int(in_real.any(0).sum())
+        balls += int(in_real.sum())
+        covered |= in_real.any(1)
+        recalled |= (apart <= radius).any(1)
     return {
-        "precision": in_real.any(0).float().mean().item(),
-        "recall": (apart <= generated_radius).any(1).float().mean().item(),
-        "density": in_real.sum(0).float().mean().item() / k,
-        "coverage": in_real.any(1).float().mean().item(),
+        "precision": precise / len(generated),
+        "recall": recalled.float().mean().item(),
+        "density": balls / (k * len(generated)),
+        "coverage": covered.float().mean().item(),
     }
+
+
+def _radii(x: Tensor, k: int) -> Tensor:
+    """Distance of each point to its k-th neighbour."""
+    return torch.cat([torch.cdist(part, x).kthvalue(k + 1).values for part in x.split(ROWS)])
 
 
 def adagan_coverage(real: Tensor, generated: Tensor, held_out: Tensor, mass: float = 0.95) -> float:
@@ -76,7 +90,8 @@ def adagan_coverage(real: Tensor, generated: Tensor, held_out: Tensor, mass: flo
     width = n ** (-1 / (d + 4)) * generated.std(0).mean().clamp(min=1e-12)
 
     def log_density(x: Tensor) -> Tensor:
-        return torch.logsumexp(-0.5 * (torch.cdist(x, generated) / width).square(), 1) - math.log(n)
+        exponents = (-0.5 * (torch.cdist(part, generated) / width).square() for part in x.split(ROWS))
+        return torch.cat([torch.logsumexp(exponent, 1) for exponent in exponents]) - math.log(n)
 
     threshold = log_density(held_out).quantile(1 - mass)
     return (log_density(real) > threshold).float().mean().item()

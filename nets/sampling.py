@@ -38,7 +38,7 @@ def lead(
     steps: int,
     step_size: float,
     langevin: torch.Generator | None = None,
-    chunk: int = CHUNK,
+    chunk: int = 2 * CHUNK,
 ) -> Tensor:
     """Discriminator-driven latent sampling: codes ``(n, latent_dim)`` moved to where D(G(z)) is higher.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, get_args
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from nets import vae, vaegan
 from nets.training import System
@@ -15,7 +15,7 @@ from physics.hamiltonian import Hamiltonian
 SystemConfig = Annotated[vae.VAEConfig | vaegan.VAEGANConfig, Field(discriminator="name")]
 """Told apart by ``name``."""
 
-BUILDERS: dict[type[BaseModel], Callable[..., System]] = {
+BUILDERS: dict[type[vae.VAEConfig | vaegan.VAEGANConfig], Callable[..., System]] = {
     vae.VAEConfig: vae.build,
     vaegan.VAEGANConfig: vaegan.build,
 }

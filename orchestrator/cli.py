@@ -232,7 +232,8 @@ def sweep_command(
         return
     name, card = sweep.run(config, target, actors)
     if not as_json:
-        _print_thresholds(card)
+        figures = card["figures"]
+        _print_rows(figures["thresholds"], f"data: energy {figures['data']['energy_mean']:.5f}")
     _result("sweeps", name, card, target, as_json)
 
 
@@ -333,17 +334,14 @@ def evaluate_command(
     given = {"n": n, "steps": steps, "step_size": step_size, "langevin": langevin, "seed": seed}
     request = load(SampleConfig, settings=_given(given))
     names = [_model(text, target) for text in wanted]
-    rows = [evaluate.evaluate(request, name, target) for name in names]
-    if as_json:
-        print(json.dumps(rows))
-        return
-    table = Table(box=None)
-    table.add_column("")
-    for row in rows:
-        table.add_column(row["model"], justify="right", overflow="fold")
-    for key in list(rows[0])[1:]:
-        table.add_row(key, *(f"{row[key]:.5g}" for row in rows))
-    Console().print(table)
+    name, card = evaluate.evaluate(request, names, target)
+    if not as_json:
+        summary = card["figures"]["summary"]
+        heads = [f"{row['system']}, {row['steps']} steps" for row in summary]
+        keys = list(summary[0])[2:]
+        rows = [{"": key, **{head: row[key] for head, row in zip(heads, summary, strict=True)}} for key in keys]
+        _print_rows(rows, f"data: energy {card['figures']['data_energy']:.5f}")
+    _result("studies", name, card, target, as_json)
 
 
 ModelArgument = Annotated[str, typer.Argument(help="A model of the store: a name, or its beginning or end.")]
@@ -570,15 +568,18 @@ def _brief(kind: str, card: dict[str, Any]) -> str:
     if kind == "sweeps":
         return ", ".join(f"gamma_c {t['gamma_c'] or float('nan'):.4g}" for t in figures["thresholds"])
     chosen = {"models": ("energy_mean", "kspace_mse", "diversity"), "optima": ("score", "mz", "energy", "nodal_points")}
-    keys = chosen.get(kind, list(figures)[:4])
+    keys = chosen.get(kind, list(_numbers(figures))[:4])
     return ", ".join(f"{key} {figures[key]:.4g}" for key in keys)
 
 
-def _print_thresholds(card: dict[str, Any]) -> None:
-    rows = card["figures"]["thresholds"]
-    table = Table(title=f"data: energy {card['figures']['data']['energy_mean']:.5f}", title_justify="left", box=None)
+def _numbers(figures: dict[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in figures.items() if isinstance(value, int | float)}
+
+
+def _print_rows(rows: list[dict[str, Any]], title: str) -> None:
+    table = Table(title=title, title_justify="left", box=None)
     for column in rows[0]:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     for row in rows:
         table.add_row(*("-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
     Console().print(table)
@@ -592,7 +593,7 @@ def _result(kind: Kind, name: str, card: dict[str, Any], store: Store, as_json: 
     if kind == "datasets":
         card = {"files": [REPORT]}
     if kind in ("optima", "studies"):
-        for key, value in card["figures"].items():
+        for key, value in _numbers(card["figures"]).items():
             print(f"{key:>26}  {value:.6g}")
     print(folder)
     for file in card.get("files", {}):

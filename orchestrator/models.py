@@ -76,7 +76,7 @@ def make(
     system, course = begin(config, store, device)
     seed = int(digest(config.request), 16)
     spins = _resident(datasets.read(config.dataset.name, store), system.device)
-    record = _recorder(system, config, course, store, page) if rank() == 0 else None
+    record = recorder(system, config, course, store, page) if rank() == 0 else None
 
     def reached(done: int, losses: dict[str, float]) -> None:
         if record:
@@ -118,7 +118,7 @@ def _resident(spins: datasets.Spins, device: torch.device) -> Rows:
     return spins
 
 
-def _recorder(system: System, config: TrainConfig, course: Course, store: Store, page: bool) -> Tell:
+def recorder(system: System, config: TrainConfig, course: Course, store: Store, page: bool) -> Tell:
     """What the first worker does with the losses: keep them, show them, and save all that training goes on from."""
     folder = store.folder("models", config.name)
     events = SummaryWriter(f"{folder}/{EVENTS}", purge_step=course.done) if page and store.local else None
@@ -301,6 +301,12 @@ def generated(name: str, store: Store) -> np.ndarray:
     content = store.read("models", name, "generated.float32")
     L = lattice(name, store)
     return np.frombuffer(content, np.float32).reshape(-1, 3, L, L)
+
+
+def label(name: str, store: Store) -> str:
+    """The system of a stored model with the weights of its losses."""
+    config = _card(name, store)["config"]["model"]
+    return SYSTEMS[config["name"]](**config).label
 
 
 def lattice(name: str, store: Store) -> int:

@@ -26,6 +26,7 @@ from orchestrator.errors import RequestError
 
 Kind = Literal["datasets", "models", "sweeps", "optima", "studies"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+SINGULAR = dict(zip(KINDS, ("data set", "model", "sweep", "optimum", "study"), strict=True))
 FORMAT = 1
 CARD = "card.json"
 UNFINISHED = ".unfinished"  # where files are written before they get their names
@@ -197,7 +198,7 @@ class Store:
         ]
         if len(found) == 1:
             return found[0]
-        what = " or ".join(kind.rstrip("s") for kind in kinds) or "artifact"
+        what = " or ".join(SINGULAR[kind] for kind in kinds) or "artifact"
         if found:
             raise RequestError(f"{text}: {len(found)} of {self.root} match, such as {found[0][1]}, {found[1][1]}")
         raise RequestError(f"{text}: no such {what} in {self.root} ('orch list' shows what there is)")

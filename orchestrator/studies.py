@@ -6,6 +6,7 @@ Each study is an artifact with a page, its numbers beside it; each is a function
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,40 +39,48 @@ ZOOM = 8  # sites on each side of a nodal point
 DRAWN = 256  # points of a map decoded together
 
 
-def study_name(kind: str, config: BaseModel, model: str) -> str:
-    return f"{kind}-{digest({'config': config.model_dump(mode='json'), 'model': model})}"
+def study_name(kind: str, config: BaseModel, of: Sequence[str]) -> str:
+    """Of a study of the models ``of``."""
+    return f"{kind}-{digest({'config': config.model_dump(mode='json'), 'models': list(of)})}"
 
 
-def _found(kind: str, config: BaseModel, model: str, store: Store) -> tuple[str, dict[str, Any] | None]:
-    name = study_name(kind, config, model)
+def found(kind: str, config: BaseModel, of: Sequence[str], store: Store) -> tuple[str, dict[str, Any] | None]:
+    """Name and card of a study, None if it has not been made."""
+    name = study_name(kind, config, of)
     card = store.card("studies", name)
     if card is not None:
         say(f"found studies/{name}")
     return name, card
 
 
-def _commit(
+def commit(
     kind: str,
     config: BaseModel,
-    model: str,
+    of: Sequence[str],
     store: Store,
     figures: dict[str, Any],
     table: pd.DataFrame,
     sections: list[Section],
     pictures: dict[str, bytes],
 ) -> tuple[str, dict[str, Any]]:
-    name = study_name(kind, config, model)
+    """Write a study: its page of ``sections`` and figures, the table as Parquet, and the pictures by themselves."""
+    name = study_name(kind, config, of)
     parquet = io.BytesIO()
     table.to_parquet(parquet, index=False)
-    sections = [*sections, Section("Figures", rows=listed(figures)), yaml_section(config)]
+    numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
+    sections = [*sections, Section("Figures", rows=listed(numbers)), yaml_section(config)]
     card = {
         "kind": "study",
-        "config": {"study": kind, "model": model, **config.model_dump(mode="json")},
-        "parents": [f"models/{model}"],
+        "config": {"study": kind, **config.model_dump(mode="json")},
+        "parents": [f"models/{model}" for model in of],
         "figures": figures,
         "versions": versions(),
     }
-    files = {"report.html": page(f"{kind} of {model}", "", sections), f"{kind}.parquet": parquet.getvalue(), **pictures}
+    files = {
+        "report.html": page(f"{kind} of {', '.join(of)}", "", sections),
+        f"{kind}.parquet": parquet.getvalue(),
+        **pictures,
+    }
     return name, store.commit("studies", name, card, files)
 
 
@@ -90,7 +99,7 @@ def latent_map(config: MapConfig, model: str, store: Store) -> tuple[str, dict[s
     Raises:
         RequestError: the axes are not of the model's latent space.
     """
-    name, card = _found("map", config, model, store)
+    name, card = found("map", config, [model], store)
     if card is not None:
         return name, card
     decoder, hamiltonian = models.load(model, store), models.dataset_config(model, store).hamiltonian
@@ -134,7 +143,7 @@ def latent_map(config: MapConfig, model: str, store: Store) -> tuple[str, dict[s
         ),
         Section("Across its steepest wall", "At k, l and m of the map. Red circles: nodal points.", embed(decoded)),
     ]
-    return _commit("map", config, model, store, figures, table, sections, {"map.png": heat, "wall.png": decoded})
+    return commit("map", config, [model], store, figures, table, sections, {"map.png": heat, "wall.png": decoded})
 
 
 def _heat_maps(config: MapConfig, maps: dict[str, np.ndarray], places: list[tuple[int, int]]) -> Figure:
@@ -176,7 +185,7 @@ def led_by_discriminator(config: SampleConfig, model: str, store: Store) -> tupl
     """
     if not config.steps:
         raise RequestError(f"--steps {config.steps}: expected at least 1")
-    name, card = _found("ddls", config, model, store)
+    name, card = found("ddls", config, [model], store)
     if card is not None:
         return name, card
     decoder, judge = models.load(model, store), models.discriminator(model, store)
@@ -212,7 +221,7 @@ def led_by_discriminator(config: SampleConfig, model: str, store: Store) -> tupl
         ),
         Section(f"Means of {config.n} samples", image=embed(courses)),
     ]
-    return _commit("ddls", config, model, store, figures, table, sections, {"ddls.png": states, "course.png": courses})
+    return commit("ddls", config, [model], store, figures, table, sections, {"ddls.png": states, "course.png": courses})
 
 
 def _darker(cam: Tensor, where: Tensor) -> float:
@@ -235,7 +244,7 @@ def _watched(course: list[tuple[int, Tensor, Tensor]], hamiltonian: Hamiltonian)
         reach = min(ZOOM, L // 2)
         near = torch.roll(spins, (reach - y, reach - x), (-2, -1))[..., : 2 * reach, : 2 * reach]
         draw_spins(axes[1, column], near.numpy())
-        axes[2, column].imshow(cam, cmap="jet", vmin=0, vmax=brightest, origin="lower")
+        axes[2, column].imshow(cam.numpy(), cmap="jet", vmin=0, vmax=brightest, origin="lower")
         axes[2, column].set(xticks=[], yticks=[])
     return figure
 
@@ -309,7 +318,7 @@ def inverse_map(config: InvertConfig, model: str, store: Store) -> tuple[str, di
     Raises:
         RequestError: there is no such state, or it is of another lattice than the model's.
     """
-    name, card = _found("invert", config, model, store)
+    name, card = found("invert", config, [model], store)
     if card is not None:
         return name, card
     hamiltonian = models.dataset_config(model, store).hamiltonian
@@ -317,7 +326,9 @@ def inverse_map(config: InvertConfig, model: str, store: Store) -> tuple[str, di
     states = torch.stack((target, decode(models.load(model, store), code[None])[0]))
     measured = measure(states, hamiltonian)
     figures = {"reconstruction": losses[-1].item(), "code_length": code.norm().item() / len(code) ** 0.5}
-    figures |= {f"{whose}{key}": measured[key][i] for key in COLUMNS for i, whose in enumerate(("target_", ""))}
+    figures |= {
+        f"{whose}{key}": measured[key].tolist()[i] for key in COLUMNS for i, whose in enumerate(("target_", ""))
+    }
     shown = png(_row(states, hamiltonian, ["the state", f"decoded, L_RC = {figures['reconstruction']:.2g}"]))
     figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
     axis.semilogy(losses.numpy(), color="k")
@@ -327,7 +338,7 @@ def inverse_map(config: InvertConfig, model: str, store: Store) -> tuple[str, di
         Section("The state and its decoding", "Red circles: nodal points.", embed(shown)),
         Section("On the way", image=embed(png(figure))),
     ]
-    return _commit("invert", config, model, store, figures, table, sections, {"invert.png": shown})
+    return commit("invert", config, [model], store, figures, table, sections, {"invert.png": shown})
 
 
 def interpolate(config: LineConfig, model: str, store: Store) -> tuple[str, dict[str, Any]]:
@@ -338,7 +349,7 @@ def interpolate(config: LineConfig, model: str, store: Store) -> tuple[str, dict
     Raises:
         RequestError: there is no such state, or it is of another lattice than the model's.
     """
-    name, card = _found("interpolate", config, model, store)
+    name, card = found("interpolate", config, [model], store)
     if card is not None:
         return name, card
     decoder, hamiltonian = models.load(model, store), models.dataset_config(model, store).hamiltonian
@@ -362,4 +373,4 @@ def interpolate(config: LineConfig, model: str, store: Store) -> tuple[str, dict
             Section(f"From {a} to {b}", "Red circles: nodal points.", embed(shown)),
             Section(f"Along line {number}", image=embed(png(_courses(along, "position")))),
         ]
-    return _commit("interpolate", config, model, store, figures, pd.concat(parts), sections, pictures)
+    return commit("interpolate", config, [model], store, figures, pd.concat(parts), sections, pictures)

@@ -15,6 +15,7 @@ from driving import contents, kill_when, orch
 from safetensors.torch import save as save_tensors
 from typer.testing import CliRunner
 
+from nets.metrics import ensemble
 from nets.sampling import decode, prior
 from nets.systems import build
 from nets.training import state
@@ -172,12 +173,30 @@ def test_samples_led_by_the_discriminator_please_it_more(trained):
     assert not torch.equal(noisy[0], noisy[2])
 
 
-def test_the_data_judged_as_samples_of_themselves_score_full_marks(trained, monkeypatch):
+def test_the_data_judged_as_samples_of_themselves_score_full_marks(trained):
     spins = datasets.read(CONFIG.dataset.name, trained).tensor()
-    monkeypatch.setattr(evaluate, "sample", lambda config, name, store: spins[:100])
-    row = evaluate.evaluate(SampleConfig(n=100), NAME, trained)
-    assert min(row[key] for key in ("precision", "recall", "coverage")) > 0.8
-    assert row["energy_mean"] == pytest.approx(row["data_energy_mean"], abs=0.01)
+    halves = [evaluate.measure(part, CONFIG.dataset.hamiltonian) for part in spins.split(128)]
+    whole = evaluate.joined(halves)
+    row = evaluate.judge(whole, whole)
+    assert min(row[key] for key in ("precision", "recall", "coverage")) > 0.98
+    assert row["energy"] == pytest.approx(row["data_energy"])
+    expected = ensemble(spins, CONFIG.dataset.hamiltonian)
+    assert row["kspace_mse"] == pytest.approx(expected["kspace_mse"], rel=1e-4)
+    assert row["nodal_points"] == pytest.approx(expected["nodal_points"])
+    assert evaluate.judge(halves[0], halves[1])["precision"] > 0.8
+
+
+def test_an_evaluation_has_a_row_for_each_way_and_a_page(trained):
+    config = SampleConfig(n=evaluate.BLOCK + 40, steps=20, step_size=0.02)
+    name, card = evaluate.evaluate(config, [NAME], trained)
+    drawn, led = card["figures"]["rows"]
+    assert (drawn["steps"], led["steps"]) == (0, 20)
+    states = evaluate.sample(config.model_copy(update={"steps": 0}), NAME, trained)
+    assert drawn["energy"] == pytest.approx(CONFIG.dataset.hamiltonian.energy(states).mean().item(), abs=1e-5)
+    assert card["figures"]["summary"][0]["system"] == CONFIG.system.label
+    text = (Path(trained.folder("studies", name)) / "report.html").read_text()
+    assert text.count("data:image/png;base64,") == 1
+    assert evaluate.evaluate(config, [NAME], trained)[0] == name
 
 
 def test_commands_sample_and_evaluate(trained, tmp_path):
@@ -188,7 +207,7 @@ def test_commands_sample_and_evaluate(trained, tmp_path):
     with pytest.raises(RequestError, match="exists"):
         CliRunner().invoke(app, command, catch_exceptions=False)
     told = CliRunner().invoke(app, ["evaluate", NAME, "--n", "20", "--json", "--store", trained.path])
-    assert {"coverage", "adagan_coverage", "nodal_points"} <= set(json.loads(told.stdout)[0])
+    assert {"coverage", "adagan_coverage", "nodal_points"} <= set(json.loads(told.stdout)["figures"]["rows"][0])
 
 
 def test_a_model_without_a_discriminator_does_not_lead(swept):
