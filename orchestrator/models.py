@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -221,7 +222,7 @@ def _commit(
         "versions": versions(),
     }
     store.commit("models", name, card, files)
-    if store.fs.exists(f"{store.path}/{_checkpoint(name)}"):
+    with contextlib.suppress(FileNotFoundError):  # another trial may have made the same stage
         store.fs.rm_file(f"{store.path}/{_checkpoint(name)}")
 
 

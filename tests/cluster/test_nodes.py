@@ -109,6 +109,7 @@ def test_a_driver_killed_on_a_cluster_is_continued_there(cluster, tmp_path):
     assert datasets.is_whole(store.card("datasets", CONFIG.name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cluster", [1], indirect=True)
 def test_an_elastic_training_goes_on_with_the_node_that_is_left(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "8")

@@ -269,7 +269,8 @@ def train_share(rank, count, name, port, folder):
     system, course = made(name), []
     fit(system, batch(24, seed=9), 8, range(6), 7, lambda done, losses: course.append(losses), every=1)
     if rank == 0:
-        torch.save(course, f"{folder}/{count}.pt")
+        running = {key: value for key, value in state(system).items() if "running" in key}
+        torch.save((course, running), f"{folder}/{count}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -282,7 +283,9 @@ def test_two_workers_with_half_the_batch_each_follow_one(name, tmp_path):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         mp.start_processes(train_share, (count, name, port, str(tmp_path)), nprocs=count, start_method="fork")
-    one, two = (torch.load(tmp_path / f"{count}.pt") for count in (1, 2))
+    (one, means), (two, others) = (torch.load(tmp_path / f"{count}.pt") for count in (1, 2))
     assert one[0] == pytest.approx(two[0], rel=1e-5)
     for a, b in zip(one, two, strict=True):
         assert a == pytest.approx(b, rel=2e-3, abs=1e-6)
+    for key in means:
+        torch.testing.assert_close(others[key], means[key], rtol=0.02, atol=0.01)

@@ -56,5 +56,17 @@ def swept(tiny: Path, tmp_path_factory: pytest.TempPathFactory, on_ray: None) ->
 
 
 @pytest.fixture(scope="session")
+def trained(on_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """An undisturbed training of the small hybrid."""
+    from driving import HYBRID
+
+    from orchestrator import train
+
+    store = Store(str(tmp_path_factory.mktemp("trained") / "store"))
+    train.run(HYBRID, store)
+    return store
+
+
+@pytest.fixture(scope="session")
 def small_data() -> DatasetConfig:
     return DatasetConfig.model_validate({"L": 8, "schedule": {"sweeps": 5, "finish": 20}, "configurations": 4096 * 4})

@@ -1,4 +1,4 @@
-"""Running the command from outside, and killing it."""
+"""A small training, and running the command from outside, and killing it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestrator.config import TrainConfig
 from orchestrator.store import Store
+
+SETTINGS = {
+    "dataset": {"L": 16, "hamiltonian": {"D": 1.0}, "schedule": {"sweeps": 20, "finish": 50}, "configurations": 256},
+    "system": {"name": "hybrid", "width": 4, "latent": 8},
+    "batch": 16,
+    "steps": 200,
+    "checkpoint_seconds": 0,
+}
+HYBRID = TrainConfig.model_validate(SETTINGS)
 
 
 def contents(store: Store, folder: str) -> dict[str, bytes]:

@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from driving import HYBRID as CONFIG
 from typer.testing import CliRunner
 
 from nets.sampling import decode, prior
-from orchestrator import datasets, models, optimize, studies, train
+from orchestrator import datasets, models, optimize, studies
 from orchestrator.cli import app
 from orchestrator.config import (
     InvertConfig,
@@ -14,27 +15,11 @@ from orchestrator.config import (
     MapConfig,
     OptimizeConfig,
     SampleConfig,
-    TrainConfig,
 )
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
 
-CONFIG = TrainConfig.model_validate(
-    {
-        "dataset": {"L": 16, "hamiltonian": {"D": 1.0}, "schedule": {"sweeps": 20}, "configurations": 256},
-        "system": {"name": "hybrid", "width": 4, "latent": 8},
-        "batch": 16,
-        "steps": 300,
-    }
-)
 NAME = CONFIG.name
-
-
-@pytest.fixture(scope="module")
-def trained(on_ray, tmp_path_factory) -> Store:
-    store = Store(str(tmp_path_factory.mktemp("studied") / "store"))
-    train.run(CONFIG, store)
-    return store
 
 
 def rows(name: str, store: Store) -> pd.DataFrame:

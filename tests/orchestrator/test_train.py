@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from driving import contents, kill_when, orch
+from driving import HYBRID as CONFIG
+from driving import SETTINGS, contents, kill_when, orch
 from safetensors.torch import save as save_tensors
 from typer.testing import CliRunner
 
@@ -25,24 +26,7 @@ from orchestrator.config import Resources, SampleConfig, TrainConfig, load
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
 
-DATASET = {"L": 16, "hamiltonian": {"D": 1.0}, "schedule": {"sweeps": 20, "finish": 50}, "configurations": 256}
-SETTINGS = {
-    "dataset": DATASET,
-    "system": {"name": "hybrid", "width": 4, "latent": 8},
-    "batch": 16,
-    "steps": 200,
-    "checkpoint_seconds": 0,
-}
-CONFIG = TrainConfig.model_validate(SETTINGS)
 NAME = CONFIG.name
-
-
-@pytest.fixture(scope="module")
-def trained(on_ray, tmp_path_factory) -> Store:
-    """An undisturbed training."""
-    store = Store(str(tmp_path_factory.mktemp("trained") / "store"))
-    train.run(CONFIG, store)
-    return store
 
 
 def networks(store: Store) -> dict[str, bytes]:
@@ -145,7 +129,7 @@ def test_a_truncated_network_is_named(trained, tmp_path):
     ("settings", "message"),
     [
         ({"system": {"L": 32}}, "system.L: expected the data set's 16, found 32"),
-        ({"dataset": {**DATASET, "L": 24}}, "system.L: expected 16, 32, 64"),
+        ({"dataset": {**SETTINGS["dataset"], "L": 24}}, "system.L: expected 16, 32, 64"),
         ({"batch": 1000}, "expected a batch of 1000 to train on, found 230"),
         ({"system": {"nome": "gan"}}, "system.nome: unknown key, did you mean name?"),
         ({"resources": {"workers": 3}}, "resources.workers: expected numbers that divide the batch of 16, found 3"),
