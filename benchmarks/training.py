@@ -161,7 +161,7 @@ def through_ray(config: TrainConfig, store: Store, rounds: int, steps: int) -> T
             record(done, losses)
             tell((done, losses))
 
-        for number in range(rounds + 1):
+        for number in range(rounds + 1):  # the first draws the first page and is left out
             started = time.perf_counter()
             bare(system, spins, config.batch, steps)
             half = time.perf_counter()

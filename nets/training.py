@@ -129,8 +129,8 @@ def fit(
             return torch.randn(shares * count, width, generator=noise)[share::shares].to(device)
 
         rows = order[first : first + batch][share::shares]
-        losses = system.step(system, spins[rows].to(device), draw)
-        total = {name: total.get(name, 0) + loss.detach() for name, loss in losses.items()}
+        for name, loss in system.step(system, spins[rows].to(device), draw).items():
+            total[name] = total.get(name, 0) + loss.detach()
         counted += 1
         if (number + 1) % every == 0 or number == steps[-1]:
             means = [loss / counted for loss in total.values()]

@@ -35,6 +35,7 @@ GENERATED = 100  # states that a model is judged by, as in the 2021 paper
 FAITHFUL = 0.15  # validation L_RC; independent directions have 2/3
 KEPT = 16  # of them, stored for pictures
 REPORT_STEPS = 50
+PAGE_SHARE = 200  # times as long between two pages as one takes to draw
 EVENTS = "events"  # of TensorBoard, beside the artifact's own files
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -124,10 +125,11 @@ def recorder(system: System, config: TrainConfig, course: Course, store: Store, 
     folder = store.folder("models", config.name)
     events = SummaryWriter(f"{folder}/{EVENTS}", purge_step=course.done) if page and store.local else None
     codes = prior(report.SHOWN, config.system.latent, config.seed)
-    saved = time.monotonic()
+    saved = paged = time.monotonic()
+    page_seconds = 0.0
 
     def record(done: int, losses: dict[str, float]) -> None:
-        nonlocal saved
+        nonlocal saved, paged, page_seconds
         course.done = done
         course.history.append({"step": done, **losses})
         pictured = page and ((done // REPORT_STEPS).bit_count() == 1 or done == config.steps)  # as the steps double
@@ -142,10 +144,12 @@ def recorder(system: System, config: TrainConfig, course: Course, store: Store, 
                 events.close()
         if done < config.steps and time.monotonic() - saved >= config.checkpoint_seconds:
             save_checkpoint(system, course, config.name, store)
-            if page:
+            saved = time.monotonic()
+            if page and saved - paged >= PAGE_SHARE * page_seconds:
                 for file, content in report.training(config, course.history, course.pictures, {}, {}).items():
                     store.write_file(f"models/{config.name}/{file}", content)
-            saved = time.monotonic()
+                paged = time.monotonic()
+                page_seconds = paged - saved
 
     return record
 
