@@ -47,6 +47,6 @@ def gpus() -> int:
 
 def groups(resources: Resources) -> int:
     """How many groups of workers fit on the whole cluster side by side, at least one."""
-    most = resources.counts[-1]
+    _, most = resources.workers
     room = cpus() // (most * resources.cpus)
     return max(1, int(min(room, gpus() // (most * resources.gpus)) if resources.gpus else room))

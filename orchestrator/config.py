@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -158,31 +159,32 @@ class Range(Strict):
         return self.choice if self.choice is not None else (self.fixed,) if self.fixed is not None else None
 
 
+def _least_and_most(value: Any) -> Any:
+    """A number of workers stands for both."""
+    counts = value if isinstance(value, list | tuple) else (value, value)
+    if len(counts) != 2 or not all(type(count) is int and count > 0 for count in counts) or counts[0] > counts[1]:
+        raise ValueError(f"expected a positive number or [least, most], found {value}")
+    return tuple(counts)
+
+
 class Resources(Strict):
     """What one worker of a training takes, and how many train it together.
 
     Attributes:
-        workers: a number, or [least, most] of an elastic group that grows and shrinks with the cluster.
+        workers: least and most, of an elastic group that grows and shrinks with the cluster if they differ.
     """
 
     cpus: PositiveFloat = 1
     gpus: NonNegativeFloat = 0
-    workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
-
-    @model_validator(mode="after")
-    def _ascending(self) -> Self:
-        if not self.counts:
-            raise ValueError(f"workers: expected [least, most], found {list(self.workers)}")  # type: ignore[arg-type]
-        return self
+    workers: Annotated[tuple[int, int], BeforeValidator(_least_and_most)] = (1, 1)
 
     @property
     def counts(self) -> range:
         """Every number of workers that there may be."""
-        least, most = (self.workers, self.workers) if isinstance(self.workers, int) else self.workers
-        return range(least, most + 1)
+        return range(self.workers[0], self.workers[1] + 1)
 
     def __str__(self) -> str:
-        least, most = self.counts[0], self.counts[-1]
+        least, most = self.workers
         return f"workers {least}{f' to {most}' * (most > least)}, CPUs {self.cpus:g} and GPUs {self.gpus:g} each"
 
     def check_shares(self, batch: int) -> None:

@@ -126,7 +126,7 @@ def run(config: SweepConfig, store: Store, actors: int | None = None) -> tuple[s
     if (card := store.card("sweeps", name)) is not None:
         say(f"found sweeps/{name}")
         return name, card
-    least = config.resources.counts[0]
+    least, _ = config.resources.workers
     connect(least * config.resources.cpus, least * config.resources.gpus)
     anneal.make(config.dataset, store, actors)
     trials = [trial for trial in _tune(config, store) if trial.stages]
@@ -177,7 +177,7 @@ def _search(config: SweepConfig) -> tuple[int, Searcher | SearchAlgorithm]:
 
 def _tune(config: SweepConfig, store: Store) -> list[Trial]:
     resources = config.resources
-    nested = resources.counts[-1] > 1
+    nested = resources.workers[1] > 1
 
     def trainable(parameters: dict[str, Any]) -> None:
         point = {key: value for key, value in parameters.items() if key != "seed"}

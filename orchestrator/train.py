@@ -49,9 +49,9 @@ def together(work: Work, resources: Resources) -> Iterator[Any]:
         except (DivergedError, RequestError) as error:
             tell(error)
 
-    gpus = resources.gpus
+    (least, most), gpus = resources.workers, resources.gpus
     scaling = ScalingConfig(
-        num_workers=resources.workers,
+        num_workers=least if least == most else (least, most),
         use_gpu=gpus > 0,
         resources_per_worker={"CPU": resources.cpus, **({"GPU": gpus} if gpus else {})},
     )
@@ -102,7 +102,7 @@ def run(config: TrainConfig, store: Store) -> tuple[str, dict[str, Any]]:
         raise RequestError(f"parent: no model {config.parent} in {store.root}")
     begun = models.begin(config, store)[1].done
     resources = config.resources
-    connect(resources.counts[0] * resources.cpus, resources.counts[0] * resources.gpus)
+    connect(resources.workers[0] * resources.cpus, resources.workers[0] * resources.gpus)
     anneal.make(config.dataset, store)
     say(f"training {name}: steps {begun} to {config.steps}, batch {config.batch}, {resources}")
     with progress() as bar:

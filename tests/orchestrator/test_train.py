@@ -91,7 +91,7 @@ def test_a_killed_worker_is_replaced_and_ends_at_the_same_weights(trained, tmp_p
 def test_two_workers_follow_the_losses_of_one(trained, tmp_path):
     """Within 2 % over 200 steps of 16: sums in another order, amplified by training."""
     store = Store(str(tmp_path / "store"))
-    _, card = train.run(CONFIG.model_copy(update={"resources": Resources(workers=2)}), store)
+    _, card = train.run(CONFIG.model_copy(update={"resources": Resources(workers=(2, 2))}), store)
     one = trained.card("models", NAME)["history"]
     for a, b in zip(one, card["history"], strict=True):
         assert a["reconstruction"] == pytest.approx(b["reconstruction"], rel=0.02)
@@ -137,7 +137,8 @@ def test_a_truncated_network_is_named(trained, tmp_path):
             {"resources": {"workers": [1, 4]}},
             "resources.workers: expected numbers that divide the batch of 16, found 3",
         ),
-        ({"resources": {"workers": [4, 1]}}, r"resources: workers: expected .least, most., found .4, 1."),
+        ({"resources": {"workers": [4, 1]}}, r"resources.workers: expected a positive .* found .4, 1."),
+        ({"resources": {"workers": 0}}, r"resources.workers: expected a positive number or .least, most., found 0$"),
         ({"steps": 0}, "steps: expected greater than 0, found 0"),
     ],
     ids=str,
