@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test format
+.PHONY: demo test mutants format
 
 demo: .venv/ready
 	$(BIN)/orch sweep --space evae.yaml
@@ -14,6 +14,10 @@ test: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+# edits that make the science wrong, one at a time; each must be caught
+mutants: .venv/ready
+	$(BIN)/python tests/mutants/mutants.py
 
 format: .venv/ready
 	$(BIN)/ruff check --fix .

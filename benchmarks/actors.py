@@ -11,11 +11,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.anneal import Annealer, shards
 from orchestrator.cluster import connect
-from orchestrator.config import DatasetConfig
+from orchestrator.data.request import DatasetConfig
+from orchestrator.data.run import SamplingActor, shards
 from orchestrator.store import Store
-from physics.annealing import anneal
 
 CONFIG = DatasetConfig.model_validate({"L": 128, "hamiltonian": {"D": 0.3}, "configurations": 768})
 TASKS, ROUNDS = 3, 4  # shards an actor makes one after the other; turns that each contestant takes
@@ -32,7 +31,7 @@ def bare_seconds() -> float:
     """The kernel alone, one process, nothing written."""
     started = time.perf_counter()
     for indices in shards(CONFIG)[:TASKS]:
-        anneal(CONFIG.hamiltonian, CONFIG.schedule, CONFIG.L, CONFIG.seed, indices)
+        CONFIG.sampler.sample(CONFIG.hamiltonian, CONFIG.L, CONFIG.seed, indices)
     return time.perf_counter() - started
 
 
@@ -41,7 +40,7 @@ def main() -> None:
     connect()
     rows = len(shards(CONFIG)[0]) * TASKS
     with tempfile.TemporaryDirectory() as folder:
-        actors = [Annealer.remote(CONFIG, Store(f"{folder}/{i}"), "cpu") for i in range(2)]  # type: ignore[attr-defined]
+        actors = [SamplingActor.remote(CONFIG, Store(f"{folder}/{i}"), "cpu") for i in range(2)]  # type: ignore[attr-defined]
         ray.get([actor.make.remote([range(8)]) for actor in actors])  # compiles
         bare, one, two = [], [], []
         for _ in range(ROUNDS):

@@ -28,10 +28,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from physics.annealing import Replicas, batch_size
-from physics.hamiltonian import Hamiltonian
+from physics.chiral import ChiralMagnet
+from physics.replicas import Replicas, batch_size
 
-MAGNET = Hamiltonian(D=0.3)
+MAGNET = ChiralMagnet(D=0.3)
 T = 1.0
 REFLECTIONS = 4
 
@@ -196,12 +196,12 @@ def variants(L: int, updates: int, rounds: int) -> Table:
         "periodic": MAGNET,
         "K = 0.5": MAGNET.model_copy(update={"K": 0.5}),
         "open": MAGNET.model_copy(update={"boundary": "open"}),
-        "masked to a disk": Hamiltonian(D=0.3, mask=np.hypot(x, y) < L / 2),
+        "masked to a disk": ChiralMagnet(D=0.3, mask=np.hypot(x, y) < L / 2),
     }
     replicas = batch_size(L)
     sweeps = max(2, 10 * updates // (L * L * replicas))
 
-    def contestant(magnet: Hamiltonian) -> Callable[[], None]:
+    def contestant(magnet: ChiralMagnet) -> Callable[[], None]:
         batch = Replicas(magnet, L, 1, range(replicas))
         return lambda: batch.heat_bath(np.full(sweeps, T))
 

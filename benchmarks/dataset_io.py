@@ -15,10 +15,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator import datasets
-from orchestrator.anneal import SHARD_BYTES
-from orchestrator.config import DatasetConfig
+from orchestrator.data import shards
+from orchestrator.data.request import DatasetConfig
+from orchestrator.data.run import SHARD_BYTES
 from orchestrator.store import Store
+from physics.sampler import Samples
 
 ROUNDS = 3
 
@@ -30,10 +31,10 @@ def write(config: DatasetConfig, store: Store, rows: int) -> float:
     entries, started = [], time.perf_counter()
     for first in range(0, config.configurations, rows):
         indices = range(first, min(first + rows, config.configurations))
-        content = datasets.encode(config.hamiltonian, indices, spins[: len(indices)])
-        store.write_file(f"datasets/{config.name}/{datasets.shard_file(indices)}", content)
-        entries.append(datasets.record(indices, content))
-    datasets.write_manifest(config, store, entries)
+        content = shards.encode(config.hamiltonian, indices, Samples(spins[: len(indices)], {}))
+        store.write_file(f"datasets/{config.name}/{shards.shard_file(indices)}", content)
+        entries.append(shards.record(indices, content))
+    shards.write_manifest(config, store, entries)
     return time.perf_counter() - started
 
 
@@ -46,7 +47,7 @@ def best(run: Callable[[], object]) -> float:
     return min(times)
 
 
-def epoch(spins: datasets.Spins | torch.Tensor, order: torch.Tensor, batch: int = 100) -> None:
+def epoch(spins: shards.Spins | torch.Tensor, order: torch.Tensor, batch: int = 100) -> None:
     """Every row once in a random order, batch by batch, as training asks for them."""
     for rows in order.split(batch):
         spins[rows]
@@ -63,8 +64,8 @@ def main(gigabytes: float = 2.0, L: int = 128) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"{folder}/store")
         table.add_row("write: observables, Parquet, SHA-256", f"{total / write(config, store, SHARD_BYTES // row):.2f}")
-        table.add_row("open: SHA-256 of everything", f"{total / best(lambda: datasets.read(config.name, store)):.2f}")
-        spins = datasets.read(config.name, store)
+        table.add_row("open: SHA-256 of everything", f"{total / best(lambda: shards.read(config.name, store)):.2f}")
+        spins = shards.read(config.name, store)
         order = torch.randperm(len(spins), generator=torch.Generator().manual_seed(0))
         table.add_row("an epoch of shuffled batches, memory-mapped", f"{total / best(lambda: epoch(spins, order)):.2f}")
         table.add_row("all of it into memory", f"{total / best(spins.tensor):.2f}")

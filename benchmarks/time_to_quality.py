@@ -18,23 +18,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from physics.annealing import Schedule, anneal, batch_size
-from physics.hamiltonian import Hamiltonian
-from physics.observables import charge_density, magnetization, nodal_points, structure_factor, topological_charge
+from physics.annealing import Annealing
+from physics.chiral import ChiralMagnet
+from physics.observables import charge_density, magnetization, nodal_points, topological_charge
+from physics.replicas import batch_size
 
-L, MAGNET = 128, Hamiltonian(D=0.3)
+L, MAGNET = 128, ChiralMagnet(D=0.3)
 PAPER, TARGET = 40_000, -0.0423  # configurations and mean energy of the 2023 paper
-DEFAULT = Schedule()
+DEFAULT = Annealing()
 FAMILIES = {
     "default": [DEFAULT.model_copy(update={"sweeps": sweeps}) for sweeps in (12, 25, 50, DEFAULT.sweeps, 200)],
-    "linear heat bath": [Schedule(sweeps=sweeps, overrelaxation=0) for sweeps in (100, 300, 1000, 2000, 4000, 8000)],
+    "linear heat bath": [Annealing(sweeps=sweeps, overrelaxation=0) for sweeps in (100, 300, 1000, 2000, 4000, 8000)],
 }
 
 
 @dataclass
 class Point:
     family: str
-    schedule: Schedule
+    schedule: Annealing
     seconds: float
     spins: torch.Tensor
 
@@ -43,9 +44,9 @@ class Point:
         return MAGNET.energy(self.spins)
 
 
-def measure(family: str, schedule: Schedule, n: int) -> Point:
+def measure(family: str, schedule: Annealing, n: int) -> Point:
     started = process_time()
-    spins = anneal(MAGNET, schedule, L, 1, range(n))
+    spins = schedule.sample(MAGNET, L, 1, range(n)).spins
     return Point(family, schedule, (process_time() - started) / n, torch.from_numpy(spins))
 
 
@@ -55,7 +56,7 @@ def standard_error(x: torch.Tensor) -> float:
 
 def ensemble(spins: torch.Tensor) -> dict[str, torch.Tensor]:
     """One number a configuration."""
-    density = structure_factor(spins)
+    density = MAGNET.structure_factor(spins)
     k = 2 * math.pi * torch.fft.fftfreq(L)
     length = torch.hypot(k[:, None], k[None, :])
     weight = density / density.sum((-2, -1), keepdim=True)
@@ -97,7 +98,7 @@ def seconds_at(points: list[Point], energy: float) -> float:
 def main(n: int = 96) -> None:
     torch.set_num_threads(1)
     console = Console(width=120)
-    anneal(MAGNET, Schedule(sweeps=1, finish=1), L, 0, range(batch_size(L)))  # compiles
+    Annealing(sweeps=1, finish=1).sample(MAGNET, L, 0, range(batch_size(L)))  # compiles
     points = [measure(family, schedule, n) for family, schedules in FAMILIES.items() for schedule in schedules]
     console.print(curve(points))
     default = next(p for p in points if p.schedule == DEFAULT)

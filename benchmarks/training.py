@@ -20,12 +20,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nets import layers
-from nets.systems import SYSTEMS, build
-from nets.training import System, fit
-from orchestrator import anneal, datasets, models, train
+from nets.system import SYSTEMS, Batch, System, build
+from nets.training import Data, fit
 from orchestrator.cluster import connect
-from orchestrator.config import Resources, TrainConfig
+from orchestrator.data import shards
+from orchestrator.data.run import make as make_data
 from orchestrator.store import Store
+from orchestrator.training import loop
+from orchestrator.training.request import Resources, TrainConfig
+from orchestrator.training.run import run_distributed
 
 
 def plain_pad(x: Tensor, width: int) -> Tensor:
@@ -52,7 +55,7 @@ def draw(count: int, width: int) -> Tensor:
 def bare(system: System, spins: Tensor, batch: int, steps: int) -> None:
     """Nothing but the step, on data in memory."""
     for _ in range(steps):
-        system.step(system, spins[torch.randint(len(spins), (batch,))], draw)
+        system.settings.step(system, Batch(spins[torch.randint(len(spins), (batch,))]), draw)
 
 
 @contextlib.contextmanager
@@ -127,12 +130,13 @@ class Rows:
 
 def split(config: TrainConfig, store: Store, steps: int) -> Table:
     """Seconds of a training as the program runs it, by what they went to."""
-    system, course = models.begin(config, store)
-    rows = Rows(datasets.read(config.dataset.name, store))
-    step, record = Timed(system.step), Timed(models.recorder(system, config, course, store, page=True))
+    system, progress = loop.begin(config, store)
+    rows = Rows(shards.read(config.dataset.name, store))
+    step, record = Timed(system.settings.step), Timed(loop.Recorder(system, config, progress, {}, store, page=True))
     energy = Timed(lambda output: config.dataset.hamiltonian.energy(output).mean().backward())
     started = time.perf_counter()
-    fit(system._replace(step=step), rows, config.batch, range(steps), 0, record, models.REPORT_STEPS)
+    with mock.patch.object(type(system.settings), "step", lambda settings, *arguments: step(*arguments)):
+        fit(system, Data(rows), config.batch, range(steps), 0, record, loop.REPORT_STEPS)
     whole = time.perf_counter() - started
     if config.system.name == "evae-2021":
         for _ in range(20):
@@ -152,18 +156,18 @@ def split(config: TrainConfig, store: Store, steps: int) -> Table:
 def through_ray(config: TrainConfig, store: Store, rounds: int, steps: int) -> Table:
     """The loop of a Ray Train worker, with everything it reports and keeps, in turn with the bare loop."""
 
-    def work(device: torch.device, tell: Callable[[Any], None]) -> None:
-        system, course = models.begin(config, store)
-        mapped = datasets.read(config.dataset.name, store)
-        spins, record = mapped.tensor(), models.recorder(system, config, course, store, page=True)
+    def work(device: torch.device, report: Callable[[Any], None]) -> None:
+        system, progress = loop.begin(config, store)
+        mapped = shards.read(config.dataset.name, store)
+        spins, record = mapped.tensor(), loop.Recorder(system, config, progress, {}, store, page=True)
 
         def reached(done: int, losses: dict[str, float]) -> None:
             record(done, losses)
-            tell((done, losses))
+            report((done, losses))
 
         def ours(number: int) -> None:
             numbers = range(number * steps, (number + 1) * steps)
-            fit(system, mapped, config.batch, numbers, 0, reached, models.REPORT_STEPS)
+            fit(system, Data(mapped), config.batch, numbers, 0, reached, loop.REPORT_STEPS)
 
         ways = {"bare": lambda number: bare(system, spins, config.batch, steps), "ray": ours}
         for number in range(rounds + 1):  # the first draws the first page and is left out
@@ -172,13 +176,13 @@ def through_ray(config: TrainConfig, store: Store, rounds: int, steps: int) -> T
                 started = time.perf_counter()
                 ways[way](number)
                 seconds[way] = time.perf_counter() - started
-            tell((seconds["bare"], seconds["ray"]))
+            report((seconds["bare"], seconds["ray"]))
 
     connect(1)
     started = time.perf_counter()
-    told = list(train.together(work, Resources()))
+    reports = list(run_distributed(work, Resources()))
     whole = time.perf_counter() - started
-    pairs = [message for message in told if isinstance(message[1], float)]
+    pairs = [message for message in reports if isinstance(message[1], float)]
     ratios = [plain / ray for plain, ray in pairs[1:]]
     plain, ray = (statistics.median(pair[i] for pair in pairs[1:]) for i in (0, 1))
     rows = [
@@ -209,12 +213,12 @@ def main(
     compiled: bool = True,
 ) -> None:
     torch.set_num_threads(1)
-    system = {"name": model, **({"width": width} if "width" in SYSTEMS[model].model_fields else {})}
+    system = {"name": model, **({"width": width} if "width" in SYSTEMS.find(model).model_fields else {})}
     batch = 50 if "width" in system else 100
-    schedule = {"sweeps": 50}
+    sampler = {"sweeps": 50}
     config = TrainConfig.model_validate(
         {
-            "dataset": {"L": l, "configurations": configurations, "hamiltonian": {"D": 0.6}, "schedule": schedule},
+            "dataset": {"L": l, "configurations": configurations, "hamiltonian": {"D": 0.6}, "sampler": sampler},
             "system": system,
             "batch": batch,
             "steps": 100 * long,
@@ -225,8 +229,8 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         connect(1)
         store = Store(folder)
-        anneal.make(config.dataset, store)
-        spins = datasets.read(config.dataset.name, store).tensor()
+        make_data(config.dataset, store)
+        spins = shards.read(config.dataset.name, store).tensor()
         console.print(choices(config, spins, compiled, rounds, steps))
         console.print(split(config, store, 2 * long))
         console.print(through_ray(config, store, rounds, long))

@@ -12,6 +12,8 @@ import math
 from collections.abc import Generator, Iterable, Sequence
 from typing import NamedTuple
 
+import pandas as pd
+
 COLLAPSED = 0.1  # of the data's k-space MSE; below it a model makes one state
 DIVERSE = 0.5  # of the data's k-space MSE; above it a model is fit for searching
 
@@ -84,3 +86,35 @@ def scan(beta: float, beta_start: float, gammas: Iterable[float], refine: int) -
         fallen = yield Stage(beta, float(f"{gap.critical:.4g}"), seen[gap.lower][0])
         number += 1
         seen[float(f"{gap.critical:.4g}")] = (number, fallen)
+
+
+def scan_length(beta: float, beta_start: float, gammas: Sequence[float], refine: int) -> int:
+    """Stages of :func:`scan` at most."""
+    return len(beta_ladder(beta, beta_start)) + sum(gamma > 0 for gamma in gammas) + refine
+
+
+THRESHOLD = ("gamma_c", "gamma_lower", "gamma_upper", "mse_fall_in_a_decade", "collapsed_energy")
+
+
+def threshold(stages: pd.DataFrame) -> dict[str, float]:
+    """gamma_c with its bracket, the fall of the k-space MSE within a decade of gamma, the collapsed energy.
+
+    Args:
+        stages: at one beta, with the columns gamma, collapsed, kspace_mse and energy_mean.
+
+    Returns:
+        The figures :data:`THRESHOLD`, NaN where there is no collapse.
+    """
+    stages = stages.sort_values("gamma")
+    gammas, mse = stages["gamma"].to_numpy(), stages["kspace_mse"].to_numpy()
+    gap = bracket(gammas.tolist(), stages["collapsed"].tolist())
+    ratios = [
+        mse[i] / max(mse[j], 1e-12)
+        for i in range(len(gammas))
+        for j in range(i + 1, len(gammas))
+        if gammas[i] > 0 and gammas[j] <= 10.0001 * gammas[i]
+    ]
+    beyond = stages[stages["collapsed"] & (gammas >= (gap.upper if gap else math.inf))]
+    energy = float(beyond["energy_mean"].min()) if len(beyond) else math.nan
+    found = (gap.critical, gap.lower, gap.upper) if gap else (math.nan,) * 3
+    return dict(zip(THRESHOLD, (*found, float(max(ratios, default=1.0)), energy), strict=True))

@@ -11,7 +11,7 @@ from nets.vaegan import Discriminator
 
 
 def grad_cam(discriminator: Discriminator, spins: Tensor, block: int | None = None) -> Tensor:
-    """Maps ``(B, L, L)`` of what makes the discriminator call spins ``(B, 3, L, L)`` fake, not negative.
+    """Maps ``(B, L, L)`` of what makes the discriminator call spins ``(B, components, L, L)`` fake, not negative.
 
     With activations A_c of the ``block``-th residual block, by default the last, the map is max(0, sum_c w_c A_c), each
     w_c the mean over the lattice of the derivative of -logit by A_c, interpolated on the torus from that block's sites.
@@ -34,3 +34,19 @@ def grad_cam(discriminator: Discriminator, spins: Tensor, block: int | None = No
     factor = spins.shape[-1] // relevant.shape[-1]
     smooth = F.interpolate(circular_pad(relevant, 1), scale_factor=factor, mode="bilinear")
     return smooth[:, 0, factor:-factor, factor:-factor]
+
+
+def darker_share(cam: Tensor, where: Tensor) -> float:
+    """Share of a map's sites that are darker than one of those in ``where``, mean over them all; 1/2 at random.
+
+    Args:
+        cam: maps ``(n, L, L)``.
+        where: bool ``(n, L, L)``.
+
+    Returns:
+        NaN if there is no such site.
+    """
+    places = where.nonzero()
+    here = cam[where].view(-1, 1, 1)
+    maps = cam[places[:, 0]]
+    return float((maps < here).float().mean() + 0.5 * (maps == here).float().mean()) if len(places) else float("nan")

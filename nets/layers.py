@@ -132,5 +132,12 @@ class BatchNorm2d(_OverWorkers, nn.BatchNorm2d):
 
 
 def unit_spins(x: Tensor) -> Tensor:
-    """Vectors ``(..., 3, L, L)`` scaled to length one, in float32 at least."""
-    return F.normalize(x.float() if x.dtype == torch.bfloat16 else x, dim=-3)
+    """Vectors ``(..., components, L, L)`` scaled to length one, in float32 at least.
+
+    Of one component only the sign is left, which has no gradient; it is given that of tanh (Bengio et al., 2013).
+    """
+    x = x.float() if x.dtype == torch.bfloat16 else x
+    if x.shape[-3] > 1:
+        return F.normalize(x, dim=-3)
+    soft = torch.tanh(x)
+    return torch.where(x < 0, -1.0, 1.0).to(x) + (soft - soft.detach())

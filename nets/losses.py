@@ -19,7 +19,7 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (log_variance.exp() + mean.square() - log_variance - 1).sum(1).mean()
 
 
-def told_apart(real: Tensor, fakes: Sequence[Tensor]) -> Tensor:
+def discriminator_loss(real: Tensor, fakes: Sequence[Tensor]) -> Tensor:
     """L_D = -E[ln D(x_d)] - E[ln(1 - D(x_f))], each kind of fake with an equal share, from logits ``(B,)``.
 
     Source: VAE-GAN hybrid (2023), equation (2) with one kind of fake, equation (3) with two.
@@ -27,7 +27,7 @@ def told_apart(real: Tensor, fakes: Sequence[Tensor]) -> Tensor:
     return softplus(-real).mean() + torch.stack([softplus(fake).mean() for fake in fakes]).mean()
 
 
-def fooled(fakes: Sequence[Tensor]) -> Tensor:
+def generator_loss(fakes: Sequence[Tensor]) -> Tensor:
     """The non-saturating L_G = -E[ln D(x_f)], each kind of fake with an equal share, from logits ``(B,)``.
 
     Source: VAE-GAN hybrid (2023), equations (2) and (3).

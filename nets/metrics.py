@@ -3,45 +3,107 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from physics.hamiltonian import Hamiltonian
-from physics.observables import kspace_mse, magnetization, nodal_points, structure_factor, topological_charge
+from physics.model import SpinModel
+from physics.observables import kspace_mse
 
 ROWS = 1000  # of a matrix of distances, held at once
+NEIGHBOURS = 5
+METRICS = ("coverage", "adagan_coverage", "precision", "recall", "density")
 
 
-def ensemble(spins: Tensor, hamiltonian: Hamiltonian) -> dict[str, float]:
-    """Figures of an ensemble of configurations ``(n, 3, L, L)``, data or generated alike."""
-    energy, mz = hamiltonian.energy(spins), magnetization(spins)[:, 2]
-    return {
-        "energy_mean": energy.mean().item(),
-        "energy_std": energy.std().item(),
-        "mz_mean": mz.mean().item(),
-        "mz_std": mz.std().item(),
-        "topological_charge_mean": topological_charge(spins, hamiltonian).mean().item(),
-        "nodal_points": nodal_points(spins, hamiltonian).sum((-2, -1)).float().mean().item(),
-        "kspace_mse": kspace_mse(spins).item(),
-    }
+def measure(spins: Tensor, model: SpinModel) -> pd.DataFrame:
+    """A row a configuration ``(n, components, L, L)``: every observable of the model, and the number of its defects."""
+    columns = {name: observable.measure(spins) for name, observable in model.observables.items()}
+    columns[model.defect_column] = model.count_defects(spins)
+    return pd.DataFrame({name: column.tolist() for name, column in columns.items()})
 
 
-def features(spins: Tensor, reach: int = 8) -> Tensor:
+def ensemble(spins: Tensor, model: SpinModel) -> dict[str, float]:
+    """Figures of an ensemble of configurations ``(n, components, L, L)``, data or generated alike."""
+    figures: dict[str, float] = {}
+    for name, observable in model.observables.items():
+        values = observable.measure(spins).double()
+        figures |= {f"{name}_mean": values.mean().item(), f"{name}_std": values.std().item()}
+    figures[model.defect_column] = model.count_defects(spins).double().mean().item()
+    return figures | {"kspace_mse": kspace_mse(model.structure_factor(spins)).item()}
+
+
+def ensemble_figures(model: SpinModel) -> list[str]:
+    """Names of the figures of :func:`ensemble`."""
+    names = [f"{name}_{moment}" for name in model.observables for moment in ("mean", "std")]
+    return [*names, model.defect_column, "kspace_mse"]
+
+
+def features(structure: Tensor, reach: int = 8) -> Tensor:
     """What two configurations are compared by, ``(n, reach (2 reach + 1))``: equal for translates of one state.
 
-    Square roots of the structure factor of S_z, without the uniform part, at the wave vectors up to ``reach``
+    Square roots of the structure factor ``(n, L, L)``, without the uniform part, at the wave vectors up to ``reach``
     steps 2 pi / L in each direction, one of each pair k, -k.
     """
-    L = spins.shape[-1]
+    L = structure.shape[-1]
     reach = min(reach, L // 2 - 1)
-    amplitude = structure_factor(spins).sqrt()
+    amplitude = structure.sqrt()
     k = torch.arange(-reach, reach + 1) % L
     right = amplitude[..., k[:, None], torch.arange(1, reach + 1)].flatten(-2)
     return torch.cat((right, amplitude[..., 1 : reach + 1, 0]), -1)
 
 
-def neighbour_metrics(real: Tensor, generated: Tensor, k: int = 5) -> dict[str, float]:
+class Measured(NamedTuple):
+    """What is kept of configurations whose spins are not.
+
+    Attributes:
+        columns: see :func:`measure`.
+        features: see :func:`features`, ``(n, f)``.
+        amplitudes: sums of |F(k)| and of its square over the configurations, ``(2, L, L)``, for the k-space MSE.
+    """
+
+    columns: pd.DataFrame
+    features: Tensor
+    amplitudes: Tensor
+
+    @classmethod
+    def of(cls, spins: Tensor, model: SpinModel) -> Measured:
+        structure = model.structure_factor(spins)
+        amplitude = structure.sqrt().double()
+        sums = torch.stack((amplitude.sum(0), amplitude.square().sum(0)))
+        return cls(measure(spins, model), features(structure), sums)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Measured]) -> Measured:
+        frames, found, sums = zip(*parts, strict=True)
+        return cls(pd.concat(frames, ignore_index=True), torch.cat(found), torch.stack(sums).sum(0))
+
+
+def judge(generated: Measured, real: Measured, model: SpinModel) -> dict[str, float]:
+    """Observables, defects and diversity of generated configurations, and how they cover the data.
+
+    Distances are between :func:`features`; half of the samples make AdaGAN's density, the other half its threshold.
+
+    Source: VAE-GAN hybrid (2023), figure 2e.
+    """
+    columns, found, n = generated.columns, generated.features, len(generated.columns)
+    half = n // 2
+    total, squares = generated.amplitudes
+    row = {model.defect_column: columns[model.defect_column].mean()}
+    for name in model.observables:
+        row |= {name: columns[name].mean(), f"{name}_std": columns[name].std()}
+    return {
+        **row,
+        "kspace_mse": 2 * ((squares - total.square() / n) / (n - 1)).mean().item(),
+        **neighbour_metrics(real.features, found, NEIGHBOURS),
+        "adagan_coverage": adagan_coverage(real.features, found[:half], found[half:]),
+        "data_energy": real.columns["energy"].mean(),
+    }
+
+
+def neighbour_metrics(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
     """Precision, recall (Kynkäänniemi et al., 2019), density and coverage (Naeem et al., 2020) of features.
 
     A ball around each point reaches to its k-th neighbour among its own kind.  Precision: generated points inside
@@ -95,3 +157,15 @@ def adagan_coverage(real: Tensor, generated: Tensor, held_out: Tensor, mass: flo
 
     threshold = log_density(held_out).quantile(1 - mass)
     return (log_density(real) > threshold).float().mean().item()
+
+
+def summarised(table: pd.DataFrame, model: SpinModel) -> pd.DataFrame:
+    """A row for each system and number of steps: mean and standard deviation of its trainings, as text."""
+    rows = []
+    for (system, steps), group in table.groupby(["system", "steps"]):
+        row = {"system": system, "steps": steps, "trainings": len(group)}
+        for key in ("energy", model.defect_column, *METRICS):
+            spread = f" ± {group[key].std():.2g}" if len(group) > 1 else ""
+            row[key] = f"{group[key].mean():.4g}" + spread
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,62 +1,54 @@
-"""One training loop for every generative system: networks, data, settings -> losses as it goes."""
+"""One training loop for every generative system, and the state that it goes on from."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, distributed
 
 from nets.layers import rank, workers
-
-Draw = Callable[[int, int], Tensor]
-"""Gaussian numbers ``(count, width)``."""
-
-
-class System(NamedTuple):
-    """Networks that are trained together, an optimizer for each, and what a step does.
-
-    Attributes:
-        networks: by name; all are there that are trained.
-        optimizers: by the names of the networks.
-        decoder: of the networks the one that makes spins of codes.
-        step: one update of every network on a batch ``(B, 3, L, L)``; returns the losses before it, as tensors.
-        autoencode: the losses of a batch encoded and decoded again, for systems that encode.
-    """
-
-    networks: dict[str, nn.Module]
-    optimizers: dict[str, torch.optim.Optimizer]
-    decoder: str
-    step: Callable[[System, Tensor, Draw], dict[str, Tensor]]
-    autoencode: Callable[[System, Tensor, Draw], dict[str, Tensor]] | None
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.networks[self.decoder].parameters()).device
-
-    def mode(self, training: bool) -> None:
-        for network in self.networks.values():
-            network.train(training)
+from nets.system import Batch, Draw, Labels, System
 
 
 class Rows(Protocol):
-    """Configurations ``(n, 3, L, L)``: a tensor, or something that gathers rows from a file."""
+    """Configurations ``(n, components, L, L)``: a tensor, or something that gathers rows from a file."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: Any, /) -> Any: ...
 
 
+class Data(NamedTuple):
+    """What is trained on: configurations, and by name the labels ``(n, ...)`` that the system is conditioned on."""
+
+    spins: Rows
+    labels: Labels = MappingProxyType({})
+
+    def __len__(self) -> int:
+        return len(self.spins)
+
+    def rows(self, wanted: Tensor, device: torch.device) -> Batch:
+        """The configurations of those numbers."""
+        labels = {name: values[wanted].to(device) for name, values in self.labels.items()}
+        return Batch(self.spins[wanted].to(device), labels)
+
+    def part(self, wanted: slice) -> Data:
+        """Consecutive configurations, as a view."""
+        return Data(self.spins[wanted], {name: values[wanted] for name, values in self.labels.items()})
+
+
 class DivergedError(ArithmeticError):
     """The loss is no longer a finite number."""
-
-
-def adam(networks: dict[str, nn.Module], rate: float, betas: tuple[float, float]) -> dict[str, torch.optim.Optimizer]:
-    """An Adam for each network."""
-    return {name: torch.optim.Adam(network.parameters(), rate, betas) for name, network in networks.items()}
 
 
 def update(system: System, *minimised: tuple[Tensor, list[str]]) -> None:
@@ -89,14 +81,14 @@ def _generator(*key: int) -> torch.Generator:
 
 def fit(
     system: System,
-    spins: Rows,
+    data: Data,
     batch: int,
     steps: range,
     seed: int,
     progress: Callable[[int, dict[str, float]], None] = lambda done, losses: None,
     every: int = 100,
 ) -> None:
-    """The given ``steps`` of training on ``spins`` ``(n, 3, L, L)``, in place; every row once an epoch.
+    """The given ``steps`` of training on ``data``, in place; every configuration once an epoch.
 
     Rows and noise of a step depend on (seed, its number) alone, so training goes on from any step, with any number of
     workers, each of which takes its share of the batch.
@@ -109,11 +101,9 @@ def fit(
         DivergedError: a loss is no longer a finite number.
         ValueError: the batch cannot be shared out evenly, or there are fewer configurations.
     """
-    shares, share = workers(), rank()
-    if batch % shares or batch > len(spins):
-        raise ValueError(f"batch: expected a multiple of {shares} workers and at most {len(spins)}, found {batch}")
-    device = system.device
-    epoch_steps = len(spins) // batch
+    if batch % workers() or batch > len(data):
+        raise ValueError(f"batch: expected a multiple of {workers()} workers and at most {len(data)}, found {batch}")
+    epoch_steps = len(data) // batch
     epoch, order = -1, torch.empty(0)
     total: dict[str, Tensor] = {}
     counted = 0
@@ -121,43 +111,54 @@ def fit(
     for number in steps:
         if number // epoch_steps != epoch:
             epoch = number // epoch_steps
-            order = torch.randperm(len(spins), generator=_generator(seed, 0, epoch))
+            order = torch.randperm(len(data), generator=_generator(seed, 0, epoch))
         first = number % epoch_steps * batch
-        noise = _generator(seed, 1, number)
-
-        def draw(count: int, width: int, noise: torch.Generator = noise) -> Tensor:
-            return torch.randn(shares * count, width, generator=noise)[share::shares].to(device)
-
-        rows = order[first : first + batch][share::shares]
-        for name, loss in system.step(system, spins[rows].to(device), draw).items():
+        rows = order[first : first + batch][rank() :: workers()]
+        draw = _noise(_generator(seed, 1, number), system.device)
+        for name, loss in system.settings.step(system, data.rows(rows, system.device), draw).items():
             total[name] = total.get(name, 0) + loss.detach()
         counted += 1
         if (number + 1) % every == 0 or number == steps[-1]:
-            means = [loss / counted for loss in total.values()]
-            _average(means)
-            values = {name: mean.item() for name, mean in zip(total, means, strict=True)}
-            if not all(map(math.isfinite, values.values())):
-                listed = ", ".join(f"{name} = {value:g}" for name, value in values.items())
-                raise DivergedError(f"loss is not finite by step {number + 1}: {listed}")
-            progress(number + 1, values)
+            progress(number + 1, _finite_means(total, counted, number + 1))
             system.mode(training=True)
             total, counted = {}, 0
 
 
+def _noise(generator: torch.Generator, device: torch.device) -> Draw:
+    """Gaussian numbers of a step, of which each worker takes its share."""
+    shares, share = workers(), rank()
+
+    def draw(count: int, width: int) -> Tensor:
+        return torch.randn(shares * count, width, generator=generator)[share::shares].to(device)
+
+    return draw
+
+
+def _finite_means(total: dict[str, Tensor], counted: int, step: int) -> dict[str, float]:
+    """Mean losses of all workers, or DivergedError."""
+    means = [loss / counted for loss in total.values()]
+    _average(means)
+    values = {name: mean.item() for name, mean in zip(total, means, strict=True)}
+    if not all(map(math.isfinite, values.values())):
+        listed = ", ".join(f"{name} = {value:g}" for name, value in values.items())
+        raise DivergedError(f"loss is not finite by step {step}: {listed}")
+    return values
+
+
 @torch.no_grad()
-def validate(system: System, spins: Rows, batch: int, seed: int) -> dict[str, float]:
-    """Losses of reconstructing held-out ``spins``, in evaluation mode; none of a system that does not encode."""
-    if system.autoencode is None:
+def validate(system: System, data: Data, batch: int, seed: int) -> dict[str, float]:
+    """Means of the held-out losses over ``data``, in evaluation mode; none of a system that does not encode."""
+    if not system.settings.held_out:
         return {}
     system.mode(training=False)
     noise = _generator(seed, 2)
     total: dict[str, float] = {}
-    for rows in torch.arange(len(spins)).split(batch):
-        part = spins[rows].to(system.device)
+    for rows in torch.arange(len(data)).split(batch):
+        part = data.rows(rows, system.device)
         draw: Draw = lambda count, width: torch.randn(count, width, generator=noise).to(system.device)  # noqa: E731
-        for name, loss in system.autoencode(system, part, draw).items():
-            total[name] = total.get(name, 0.0) + len(part) * loss.item()
-    return {name: value / len(spins) for name, value in total.items()}
+        for name, loss in system.settings.held_out_losses(system, part, draw).items():
+            total[name] = total.get(name, 0.0) + len(rows) * loss.item()
+    return {name: value / len(data) for name, value in total.items()}
 
 
 def state(system: System) -> dict[str, Tensor]:
@@ -185,3 +186,35 @@ def restore(system: System, tensors: dict[str, Tensor]) -> None:
         network.load_state_dict(mine)
         optimizer = system.optimizers[name]
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+@dataclass
+class TrainingState:
+    """How far a training has come: steps done, losses on the way, and states generated on the way."""
+
+    done: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    pictures: dict[int, Tensor] = field(default_factory=dict)
+
+
+def checkpoint(system: System, progress: TrainingState) -> bytes:
+    """Networks, optimizers, position, losses and pictures so far, as a safetensors file."""
+    tensors = state(system) | {f"pictures.{step}": spins for step, spins in progress.pictures.items()}
+    return save_tensors(tensors, {"step": str(progress.done), "history": json.dumps(progress.history)})
+
+
+def restore_checkpoint(system: System, content: bytes) -> TrainingState:
+    """The inverse of :func:`checkpoint`: its state, whose weights and moments are put into ``system``.
+
+    Raises:
+        ValueError: it is damaged or of another architecture.
+    """
+    try:
+        tensors = load_tensors(content)
+        size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+        pictures = {int(key.split(".")[1]): tensors.pop(key) for key in list(tensors) if key.startswith("pictures.")}
+        restore(system, tensors)
+        return TrainingState(int(metadata["step"]), json.loads(metadata["history"]), dict(sorted(pictures.items())))
+    except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
+        raise ValueError(str(error).splitlines()[0]) from None

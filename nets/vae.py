@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from nets.layers import BatchNorm1d, BatchNorm2d, CircularConv2d, UpsampleConv2d, unit_spins
 from nets.losses import kl_divergence, reconstruction
-from nets.training import Draw, System, adam, update
-from physics.hamiltonian import Hamiltonian
+from nets.system import Batch, Draw, Labels, System, SystemSettings
+from nets.training import update
 
 WIDTHS = {"evae-2021": (6, 12, 24, 48), "vae-2022": (16, 32, 64, 128)}
 
@@ -23,7 +23,7 @@ def _divisible_by_16(L: object) -> object:
     return L
 
 
-class VAEConfig(BaseModel):
+class VAEConfig(SystemSettings):
     """Sizes of a :class:`VAE` and weights of its losses.
 
     Attributes:
@@ -32,8 +32,6 @@ class VAEConfig(BaseModel):
         latent: dimension of the latent space.
         beta, gamma: weights of the KL divergence and of the energy density in the loss.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["evae-2021", "vae-2022"] = "evae-2021"
     L: Annotated[int, BeforeValidator(_divisible_by_16)] = 32
@@ -49,6 +47,40 @@ class VAEConfig(BaseModel):
         """The system with the weights of its losses."""
         return f"{self.name}-b{self.beta:g}-g{self.gamma:g}"
 
+    @property
+    def decoder(self) -> str:
+        return "vae"
+
+    @property
+    def encoder(self) -> str:
+        return "vae"
+
+    def networks(self, components: int) -> dict[str, Callable[[], nn.Module]]:
+        return {"vae": lambda: VAE(self, components)}
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        return "reconstruction", "kl", "energy"
+
+    def held_out_losses(self, system: System, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """L_RC, L_KL and L_H of a batch, the code drawn as mean + sigma * N(0, 1)."""
+        model = system.networks["vae"]
+        assert isinstance(model, VAE)
+        mean, log_variance = model.encode(batch.spins)
+        output = model.decode(mean + torch.exp(0.5 * log_variance) * draw(*mean.shape))
+        return {
+            "reconstruction": reconstruction(output, batch.spins),
+            "kl": kl_divergence(mean, log_variance),
+            "energy": system.model.energy(output).mean(),
+        }
+
+    def step(self, system: System, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """One update down L_RC + beta L_KL + gamma L_H (2021, equation (3)); returns the three before it."""
+        losses = self.held_out_losses(system, batch, draw)
+        loss = losses["reconstruction"] + self.beta * losses["kl"] + self.gamma * losses["energy"]
+        update(system, (loss, ["vae"]))
+        return losses
+
 
 class VAE(nn.Module):
     """Encoder: four circular convolutions, each pooled by 2, and a dense layer to means and log-variances.
@@ -57,7 +89,7 @@ class VAE(nn.Module):
     Source: E-VAE (2021), "Detailed network structures"; latent optimization (2022), figure 6.
     """
 
-    def __init__(self, config: VAEConfig):
+    def __init__(self, config: VAEConfig, components: int = 3):
         super().__init__()
         self.config = config
         self.latent_dim = config.latent
@@ -66,7 +98,7 @@ class VAE(nn.Module):
         flat = widths[-1] * side * side
 
         convolutions: list[nn.Module] = []
-        for i, o in zip((3, *widths[:-1]), widths, strict=True):
+        for i, o in zip((components, *widths[:-1]), widths, strict=True):
             convolutions += [CircularConv2d(i, o, kernel), BatchNorm2d(o), nn.LeakyReLU(), nn.MaxPool2d(2)]
         self.encoder = nn.Sequential(
             *convolutions,
@@ -75,55 +107,26 @@ class VAE(nn.Module):
             nn.Linear(config.hidden, 2 * config.latent),
         )
         upward: list[nn.Module] = []
-        for i, o in zip(widths[::-1], (*widths[-2::-1], 3), strict=True):
+        for i, o in zip(widths[::-1], (*widths[-2::-1], components), strict=True):
             upward += [UpsampleConv2d(i, o, kernel), BatchNorm2d(o), nn.LeakyReLU()]
         self.decoder = nn.Sequential(
             *_dense(config.latent, config.hidden),
             *_dense(config.hidden, flat),
             nn.Unflatten(1, (widths[-1], side, side)),
             *upward,
-            CircularConv2d(3, 3, kernel),
+            CircularConv2d(components, components, kernel),
         )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and log-variances, each ``(B, latent)``, of spins ``(B, 3, L, L)``."""
+        """Means and log-variances, each ``(B, latent)``, of spins ``(B, components, L, L)``."""
         mean, log_variance = self.encoder(spins.contiguous(memory_format=torch.channels_last)).chunk(2, dim=1)
         return mean, log_variance
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Unit spins ``(B, 3, L, L)`` of codes ``(B, latent)``."""
+    def decode(self, z: Tensor, labels: Labels | None = None) -> Tensor:
+        """Unit spins ``(B, components, L, L)`` of codes ``(B, latent)``."""
         return unit_spins(self.decoder(z))
 
 
 def _dense(i: int, o: int) -> list[nn.Module]:
     return [nn.Linear(i, o), BatchNorm1d(o), nn.LeakyReLU()]
-
-
-def build(config: VAEConfig, hamiltonian: Hamiltonian, device: torch.device | str = "cpu") -> System:
-    """A VAE with weights drawn from torch's global generator, and its optimizer, Adam (0.9, 0.999)."""
-    networks: dict[str, nn.Module] = {"vae": VAE(config).to(device)}
-    losses = partial(autoencode, hamiltonian)
-    return System(networks, adam(networks, config.learning_rate, (0.9, 0.999)), "vae", partial(step, config), losses)
-
-
-def autoencode(hamiltonian: Hamiltonian, system: System, spins: Tensor, draw: Draw) -> dict[str, Tensor]:
-    """L_RC, L_KL and L_H of a batch ``(B, 3, L, L)``, the code drawn as mean + sigma * N(0, 1)."""
-    model = system.networks["vae"]
-    assert isinstance(model, VAE)
-    mean, log_variance = model.encode(spins)
-    output = model.decode(mean + torch.exp(0.5 * log_variance) * draw(*mean.shape))
-    return {
-        "reconstruction": reconstruction(output, spins),
-        "kl": kl_divergence(mean, log_variance),
-        "energy": hamiltonian.energy(output).mean(),
-    }
-
-
-def step(config: VAEConfig, system: System, spins: Tensor, draw: Draw) -> dict[str, Tensor]:
-    """One update down L_RC + beta L_KL + gamma L_H (2021, equation (3)) on a batch; returns the three before it."""
-    assert system.autoencode is not None
-    losses = system.autoencode(system, spins, draw)
-    loss = losses["reconstruction"] + config.beta * losses["kl"] + config.gamma * losses["energy"]
-    update(system, (loss, ["vae"]))
-    return losses

@@ -1,24 +1,23 @@
 """Residual encoder, generator and discriminator of the 2023 paper, and the three ways to train them.
 
 With an encoder and a generator they are a VAE, with a generator and a discriminator a GAN, with all three the hybrid:
-:func:`step` holds equations (1) to (3) and does whatever the networks that are there ask for.
+:meth:`VAEGANConfig.step` holds equations (1) to (3) and does whatever the networks that are there ask for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from nets.layers import BatchNorm2d, CircularConv2d, UpsampleConv2d, circular_pad, unit_spins
-from nets.losses import fooled, kl_divergence, reconstruction, told_apart
-from nets.training import Draw, System, adam, update
-from physics.hamiltonian import Hamiltonian
+from nets.losses import discriminator_loss, generator_loss, kl_divergence, reconstruction
+from nets.system import Batch, Draw, Labels, System, SystemSettings, adam
+from nets.training import update
 
 SLOPE = 0.2  # of the leaky ReLU, which the paper leaves open; SNGAN's
 
@@ -29,7 +28,7 @@ def _four_times_a_power_of_two(L: object) -> object:
     return L
 
 
-class VAEGANConfig(BaseModel):
+class VAEGANConfig(SystemSettings):
     """Sizes of the networks and how they are trained together.
 
     Each halving of the lattice, from L down to 4, doubles the channels from ``width`` up to ``16 width``.
@@ -42,8 +41,6 @@ class VAEGANConfig(BaseModel):
         gamma: weight of the adversarial loss in the hybrid's equation (3).
         precision: of the networks' arithmetic in training; weights, losses and moments are float32 with either.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["vae", "gan", "hybrid"] = "hybrid"
     L: Annotated[int, BeforeValidator(_four_times_a_power_of_two)] = 32
@@ -66,6 +63,85 @@ class VAEGANConfig(BaseModel):
         """Channels at each scale, finest first; one entry a halving."""
         halvings = self.L.bit_length() - 3
         return [self.width * min(2**i, 16) for i in range(halvings)]
+
+    @property
+    def decoder(self) -> str:
+        return "generator"
+
+    @property
+    def encoder(self) -> str | None:
+        return None if self.name == "gan" else "encoder"
+
+    @property
+    def discriminator(self) -> str | None:
+        return None if self.name == "vae" else "discriminator"
+
+    def networks(self, components: int) -> dict[str, Callable[[], nn.Module]]:
+        made: dict[str, Callable[[], nn.Module]] = {"generator": lambda: Generator(self, components)}
+        if self.encoder:
+            made["encoder"] = lambda: Encoder(self, components)
+        if self.discriminator:
+            made["discriminator"] = lambda: Discriminator(self, components)
+        return made
+
+    def optimizers(self, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+        return adam(networks, self.learning_rate, self.betas)
+
+    def _mixed(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, self.precision == "bfloat16")
+
+    def _autoencode(self, system: System, spins: Tensor, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+        """G(z_E), and the terms of equation (1)."""
+        with self._mixed(spins.device):
+            mean, log_variance = system.networks["encoder"](spins)
+            output = system.networks["generator"](mean + torch.exp(0.5 * log_variance) * draw(*mean.shape))
+        return output, {"reconstruction": reconstruction(output, spins), "kl": kl_divergence(mean, log_variance)}
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        return ("reconstruction", "kl") if self.encoder else ()
+
+    def held_out_losses(self, system: System, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """L_RC and L_KL of a batch, where there is an encoder."""
+        return self._autoencode(system, batch.spins, draw)[1] if self.encoder else {}
+
+    def step(self, system: System, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """One update of every network on a batch; returns the losses before it, as tensors.
+
+        Equation (1): L_VAE = mean (x - G(z_E))^2 + beta KL.  Equation (2): the non-saturating losses of D and G.
+        Equation (3): E minimises L_VAE, G minimises L_VAE + gamma L_adv, and D sees as fake both G(z_p) and G(z_E),
+        half each.
+
+        Source: VAE-GAN hybrid (2023), "VAE-GAN hybrid model".
+        """
+        spins = batch.spins
+        G, D = system.networks["generator"], system.networks.get("discriminator")
+        losses: dict[str, Tensor] = {}
+        fakes: list[Tensor] = []
+        if D is not None:
+            with self._mixed(spins.device):
+                fakes.append(G(draw(len(spins), self.latent)))
+        if self.encoder:
+            output, losses = self._autoencode(system, spins, draw)
+            fakes.append(output)
+            variational = losses["reconstruction"] + self.beta * losses["kl"]
+        if D is None:
+            update(system, (variational, ["generator", "encoder"]))
+            return losses
+
+        with self._mixed(spins.device):
+            real, *shown = D(torch.cat([spins, *fakes]).detach()).split(len(spins))
+        losses["discriminator"] = discriminator_loss(real, shown)
+        update(system, (losses["discriminator"], ["discriminator"]))
+        with self._mixed(spins.device):
+            shown = D(torch.cat(fakes)).split(len(spins))
+        losses["generator"] = generator_loss(shown)
+        if self.encoder:
+            total = variational + self.gamma * losses["generator"]
+            update(system, (total, ["generator"]), (variational, ["encoder"]))
+        else:
+            update(system, (losses["generator"], ["generator"]))
+        return losses
 
 
 class Halving(nn.Conv2d):
@@ -109,13 +185,13 @@ class ResBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Spins ``(B, 3, L, L)`` to means and log-variances, each ``(B, latent)``."""
+    """Spins ``(B, components, L, L)`` to means and log-variances, each ``(B, latent)``."""
 
-    def __init__(self, config: VAEGANConfig):
+    def __init__(self, config: VAEGANConfig, components: int = 3):
         super().__init__()
         widths = config.widths
         self.trunk = nn.Sequential(
-            CircularConv2d(3, widths[0], 3),
+            CircularConv2d(components, widths[0], 3),
             *(ResBlock(i, o, "down") for i, o in zip(widths, (*widths[1:], widths[-1]), strict=True)),
             *_activation(widths[-1], True),
             nn.Flatten(),
@@ -128,11 +204,13 @@ class Encoder(nn.Module):
         mean, log_variance = moments.chunk(2, dim=1)
         return mean, log_variance
 
+    encode = forward
+
 
 class Generator(nn.Module):
-    """Codes ``(B, latent)`` to unit spins ``(B, 3, L, L)``."""
+    """Codes ``(B, latent)`` to unit spins ``(B, components, L, L)``."""
 
-    def __init__(self, config: VAEGANConfig):
+    def __init__(self, config: VAEGANConfig, components: int = 3):
         super().__init__()
         widths = config.widths[::-1]
         self.latent_dim = config.latent
@@ -141,24 +219,25 @@ class Generator(nn.Module):
             nn.Unflatten(1, (widths[0], 4, 4)),
             *(ResBlock(i, o, "up") for i, o in zip(widths, (*widths[1:], widths[-1]), strict=True)),
             *_activation(widths[-1], True),
-            CircularConv2d(widths[-1], 3, 3),
+            CircularConv2d(widths[-1], components, 3),
         )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, z: Tensor) -> Tensor:
         return unit_spins(self.trunk(z))
 
-    decode = forward
+    def decode(self, z: Tensor, labels: Labels | None = None) -> Tensor:
+        return self(z)
 
 
 class Discriminator(nn.Module):
-    """Spins ``(B, 3, L, L)`` to the logit ``(B,)`` that they are data: D = sigmoid(logit)."""
+    """Spins ``(B, components, L, L)`` to the logit ``(B,)`` that they are data: D = sigmoid(logit)."""
 
-    def __init__(self, config: VAEGANConfig):
+    def __init__(self, config: VAEGANConfig, components: int = 3):
         super().__init__()
         widths = config.widths
         self.trunk = nn.Sequential(
-            spectral_norm(CircularConv2d(3, widths[0], 3)),
+            spectral_norm(CircularConv2d(components, widths[0], 3)),
             *(ResBlock(i, o, "down", normalised=False) for i, o in zip(widths, (*widths[1:], widths[-1]), strict=True)),
             nn.LeakyReLU(SLOPE),
         )
@@ -168,69 +247,3 @@ class Discriminator(nn.Module):
     def forward(self, spins: Tensor) -> Tensor:
         features = self.trunk(spins.contiguous(memory_format=torch.channels_last))
         return self.judge(features.sum((-2, -1))).squeeze(1).float()
-
-
-def build(config: VAEGANConfig, hamiltonian: Hamiltonian, device: torch.device | str = "cpu") -> System:
-    """Networks with weights drawn from torch's global generator, and their optimizers; they know no Hamiltonian."""
-    networks: dict[str, nn.Module] = {"generator": Generator(config).to(device)}
-    if config.name != "gan":
-        networks["encoder"] = Encoder(config).to(device)
-    if config.name != "vae":
-        networks["discriminator"] = Discriminator(config).to(device)
-    optimizers = adam(networks, config.learning_rate, config.betas)
-    reconstructs = partial(autoencode, config) if config.name != "gan" else None
-    return System(networks, optimizers, "generator", partial(step, config), reconstructs)
-
-
-def _mixed(config: VAEGANConfig, device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, config.precision == "bfloat16")
-
-
-def _encoded(config: VAEGANConfig, system: System, spins: Tensor, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-    """G(z_E), and the terms of equation (1)."""
-    with _mixed(config, spins.device):
-        mean, log_variance = system.networks["encoder"](spins)
-        output = system.networks["generator"](mean + torch.exp(0.5 * log_variance) * draw(*mean.shape))
-    return output, {"reconstruction": reconstruction(output, spins), "kl": kl_divergence(mean, log_variance)}
-
-
-def autoencode(config: VAEGANConfig, system: System, spins: Tensor, draw: Draw) -> dict[str, Tensor]:
-    """L_RC and L_KL of a batch ``(B, 3, L, L)``."""
-    return _encoded(config, system, spins, draw)[1]
-
-
-def step(config: VAEGANConfig, system: System, spins: Tensor, draw: Draw) -> dict[str, Tensor]:
-    """One update of every network on a batch ``(B, 3, L, L)``; returns the losses before it, as tensors.
-
-    Equation (1): L_VAE = mean (x - G(z_E))^2 + beta KL.  Equation (2): the non-saturating losses of D and G.  Equation
-    (3): E minimises L_VAE, G minimises L_VAE + gamma L_adv, and D sees as fake both G(z_p) and G(z_E), half each.
-
-    Source: VAE-GAN hybrid (2023), "VAE-GAN hybrid model".
-    """
-    G, D = system.networks["generator"], system.networks.get("discriminator")
-    losses: dict[str, Tensor] = {}
-    fakes: list[Tensor] = []
-    if D is not None:
-        with _mixed(config, spins.device):
-            fakes.append(G(draw(len(spins), config.latent)))
-    if system.autoencode is not None:
-        output, losses = _encoded(config, system, spins, draw)
-        fakes.append(output)
-        variational = losses["reconstruction"] + config.beta * losses["kl"]
-    if D is None:
-        update(system, (variational, ["generator", "encoder"]))
-        return losses
-
-    with _mixed(config, spins.device):
-        real, *shown = D(torch.cat([spins, *fakes]).detach()).split(len(spins))
-    losses["discriminator"] = told_apart(real, shown)
-    update(system, (losses["discriminator"], ["discriminator"]))
-    with _mixed(config, spins.device):
-        shown = D(torch.cat(fakes)).split(len(spins))
-    losses["generator"] = fooled(shown)
-    if system.autoencode is None:
-        update(system, (losses["generator"], ["generator"]))
-    else:
-        total = variational + config.gamma * losses["generator"]
-        update(system, (total, ["generator"]), (variational, ["encoder"]))
-    return losses

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import ray
 
-from orchestrator.config import Resources
 from orchestrator.errors import RequestError
 
 CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # written by `ray start`
@@ -43,10 +42,3 @@ def cpus() -> int:
 def gpus() -> int:
     """GPUs of the whole cluster."""
     return int(ray.cluster_resources().get("GPU", 0))
-
-
-def groups(resources: Resources) -> int:
-    """How many groups of workers fit on the whole cluster side by side, at least one."""
-    _, most = resources.workers
-    room = cpus() // (most * resources.cpus)
-    return max(1, int(min(room, gpus() // (most * resources.gpus)) if resources.gpus else room))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -14,6 +18,7 @@ from rich.progress import (
 from rich.table import Column
 
 console = Console(stderr=True, highlight=False)
+_kept: list[Callable[[], str]] = []
 
 
 def progress() -> Progress:
@@ -30,6 +35,22 @@ def progress() -> Progress:
     )
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """A line on standard error; standard output is for results."""
     console.print(text, soft_wrap=True, markup=False)
+
+
+@contextlib.contextmanager
+def on_interrupt(kept: Callable[[], str]) -> Iterator[None]:
+    """While this is entered, an interrupt is answered with what ``kept`` says the store holds by then."""
+    _kept.append(kept)
+    try:
+        yield
+    finally:
+        if not isinstance(sys.exception(), KeyboardInterrupt):  # which is answered further out
+            _kept.remove(kept)
+
+
+def kept_so_far() -> str:
+    """What the store holds of the work that was interrupted."""
+    return ", ".join(kept() for kept in _kept)

@@ -1,4 +1,4 @@
-"""The store: datasets, models, sweeps, optima and studies, each named by a hash of all that makes it.
+"""The store: data sets, models, sweeps, optima and analyses, each named by a hash of all that makes it.
 
 An artifact is a folder ``<kind>/<label>-<hash>`` whose card, a JSON file written last, names its configuration,
 its parents, its figures and the SHA-256 of each of its files.  A folder without a card does not count.  The root
@@ -14,33 +14,19 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from orchestrator.errors import RequestError
 
-Kind = Literal["datasets", "models", "sweeps", "optima", "studies"]
+Kind = Literal["datasets", "models", "sweeps", "optima", "analyses"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-SINGULAR = dict(zip(KINDS, ("data set", "model", "sweep", "optimum", "study"), strict=True))
+SINGULAR = dict(zip(KINDS, ("data set", "model", "sweep", "optimum", "analysis"), strict=True))
 FORMAT = 1
 CARD = "card.json"
 UNFINISHED = ".unfinished"  # where files are written before they get their names
 ABANDONED_SECONDS = 86_400.0
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest(value: Any) -> str:
-    """Twelve hexadecimal digits that stand for a JSON value."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:12]
 
 
 def versions() -> dict[str, str]:
@@ -55,16 +41,20 @@ def versions() -> dict[str, str]:
 
 
 class Store:
-    """Artifacts under one root.  Writing is atomic, and never replaces what is already whole.
+    """Artifacts under one root.  A file appears under its name only when whole; what is whole stays as it is.
 
     Raises:
         RequestError: ``root`` holds other things and is not a store, or is of another format.
     """
 
     def __init__(self, root: str):
+        import fsspec  # slow to import, and not needed to print help
+        from fsspec.implementations.local import LocalFileSystem
+
         self.root = root
         self.fs, path = fsspec.core.url_to_fs(root if "://" in root else str(Path(root).expanduser()))
         self.path: str = path.rstrip("/")
+        self.local = isinstance(self.fs, LocalFileSystem)
         try:
             marker = json.loads(self.fs.cat_file(f"{self.path}/store.json"))
         except FileNotFoundError:
@@ -77,7 +67,7 @@ class Store:
         else:
             if marker.get("format") != FORMAT:
                 raise RequestError(f"{root}: store format {marker.get('format')}, expected {FORMAT}")
-        if isinstance(self.fs, LocalFileSystem) and Path(self.path).is_file():
+        if self.local and Path(self.path).is_file():
             raise RequestError(f"{root}: not a store: it is a file")
 
     def _entries(self) -> list[str]:
@@ -86,7 +76,7 @@ class Store:
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.path if self.local else self.root,)  # a worker may stand in another folder
 
-    def sweep_up(self) -> None:
+    def remove_abandoned(self) -> None:
         """Remove what killed processes left half-written more than a day ago."""
         if self.local and Path(self.path, UNFINISHED).is_dir():
             for file in Path(self.path, UNFINISHED).iterdir():
@@ -94,14 +84,14 @@ class Store:
                     if time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
                         file.unlink()
 
-    @cached_property
-    def local(self) -> bool:
-        return isinstance(self.fs, LocalFileSystem)
+    def created(self) -> bool:
+        """Whether there is a store yet."""
+        return self.fs.exists(f"{self.path}/store.json")
 
     def write_file(self, path: str, content: bytes) -> None:
         """Under its name only when whole; ``path`` is relative to the root."""
-        if not self.fs.exists(f"{self.path}/store.json") and path != "store.json":
-            self.write_file("store.json", canonical({"format": FORMAT}).encode())
+        if path != "store.json" and not self.created():
+            self.write_file("store.json", f'{{"format":{FORMAT}}}'.encode())
         target = f"{self.path}/{path}"
         self.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
         if not self.local:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from physics.hamiltonian import Hamiltonian
-from physics.kernels import cpu
+from physics.chiral import ChiralMagnet
+from physics.model import SpinModel
+from physics.registry import Later
+from physics.replicas import batch_size, finish_omega, replicas_on
+from physics.sampler import Device, Sampler, Samples, check_kind
+
+TYPICAL_FINISH = 2000  # greedy sweeps that a configuration takes
 
 
-class Schedule(BaseModel):
-    r"""Temperatures of an annealing, one heat-bath sweep each, and how it is finished at T = 0.
+class Annealing(Sampler):
+    r"""Simulated annealing: a heat-bath sweep at each temperature of a schedule, then descent to rest at T = 0.
 
     With s from 0 to 1 over the sweeps: "linear" is T_start + s (T_end - T_start), "geometric" is
     T_start (T_end/T_start)^s, "quadratic" is T_end + (T_start - T_end)(1 - s)^2, which spends its sweeps
@@ -25,8 +29,9 @@ class Schedule(BaseModel):
         finish: greedy sweeps at most; a configuration stops once its largest torque |S x h| is below ``torque``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
 
+    name: Annotated[Literal["annealing"], Later()] = "annealing"
     kind: Literal["linear", "geometric", "quadratic"] = "linear"
     T_start: PositiveFloat = 1.0
     T_end: PositiveFloat = 0.001
@@ -36,7 +41,7 @@ class Schedule(BaseModel):
     torque: Annotated[float, Field(gt=0)] = 1e-3
 
     @model_validator(mode="after")
-    def _cooling(self) -> Schedule:
+    def _cooling(self) -> Annealing:
         if self.T_end > self.T_start:
             raise ValueError(f"T_end: expected at most T_start = {self.T_start}, found {self.T_end}")
         return self
@@ -57,180 +62,29 @@ class Schedule(BaseModel):
         """Moves made on each spin before the finish."""
         return self.sweeps * (1 + self.overrelaxation)
 
+    def check(self, model: SpinModel, L: int) -> None:
+        check_kind(self, model, ChiralMagnet)
+        model.check(L)
 
-FINISH_CHECK = 50  # greedy sweeps between two looks at the torque
-RELAX_OMEGA = 1.9
+    def spin_updates(self, L: int) -> float:
+        return (self.updates_per_spin + min(self.finish, TYPICAL_FINISH)) * L**2
 
+    def batch(self, L: int, device: Device = "cpu") -> int:
+        return batch_size(L, device)
 
-def finish_omega(L: int) -> float:
-    """Over-relaxation factor of the finish: the optimum 2/(1 + sin k) for waves of k = 1/L, by measurement."""
-    return 2 / (1 + 1 / L)
+    def sample(self, model: SpinModel, L: int, seed: int, indices: Sequence[int], device: Device = "cpu") -> Samples:
+        """Annealed configurations; there are no labels.
 
-
-Device = Literal["cpu", "gpu"]
-
-
-def batch_size(L: int, device: Device = "cpu") -> int:
-    """Replicas side by side: strips that are long and, up to L = 128, fit in a 2 MiB cache; on a GPU 2^26 spins."""
-    return max(8, 2**17 // L**2) if device == "cpu" else max(32, 2**26 // L**2)
-
-
-def check_lattice(L: int) -> None:
-    """Raise ValueError unless the checkerboard fits: L even, at least 4."""
-    if L < 4 or L % 2:
-        raise ValueError(f"L: expected an even number of at least 4, found {L}")
-
-
-class Replicas:
-    """A batch of configurations in the CPU kernel's layout, each with random numbers of its own.
-
-    Args:
-        indices: a configuration depends on (hamiltonian, seed, its index) and the moves made, not on the others.
-        spins: float32 ``(len(indices), 3, L, L)`` to start from; None for random directions.
-    """
-
-    def __init__(
-        self,
-        hamiltonian: Hamiltonian,
-        L: int,
-        seed: int,
-        indices: Sequence[int],
-        spins: np.ndarray | None = None,
-    ):
-        check_lattice(L)
-        self.hamiltonian, self.L, self.size = hamiltonian, L, len(indices)
-        sites = hamiltonian.sites(L)
-        generators = [np.random.default_rng([seed, int(index)]) for index in indices]
-        seeds = np.stack([g.integers(1, 2**32, (2, L // 2), dtype=np.uint32) for g in generators])
-        if spins is None:
-            start = np.stack([g.standard_normal((3, L, L), np.float32) for g in generators])
-        else:
-            start = self._turn(np.asarray(spins, np.float32), -1)
-        start = start / np.maximum(np.linalg.norm(start, axis=1, keepdims=True), 1e-20) * sites
-        self._place(start.astype(np.float32), sites, seeds, seed, np.array(indices, np.int64))
-
-    def _place(self, spins: np.ndarray, sites: np.ndarray, seeds: np.ndarray, seed: int, indices: np.ndarray) -> None:
-        """Into the kernel's layout; ``seeds`` are uint32 ``(size, 2, L/2)``."""
-        self._rng = np.ones((2, cpu.lanes(self.L, self.size)), np.uint32)
-        self._rng[:, : self.L // 2 * self.size] = seeds.transpose(1, 2, 0).reshape(2, -1)
-        self._spins = cpu.pack(spins, periodic_x=not self.hamiltonian.open_x)
-        self._vacant = cpu.split(~sites) if self.hamiltonian.mask else np.empty((2, self.L, 0), bool)
-
-    @property
-    def _magnet(self) -> tuple:
-        h = self.hamiltonian
-        return h.open_x, h.open_y, *map(np.float32, (h.J, h.D, h.B, h.K))
-
-    def _turn(self, spins: np.ndarray, sign: int) -> np.ndarray:
-        """Between Néel and Bloch: spins turned by 90 degrees about z exchange the two kinds of DM vectors."""
-        if self.hamiltonian.dm == "bloch":
-            return spins
-        return np.stack((-sign * spins[:, 1], sign * spins[:, 0], spins[:, 2]), 1)
-
-    def heat_bath(self, temperatures: np.ndarray, overrelaxation: int = 0) -> None:
-        """A heat-bath sweep at each temperature, each followed by ``overrelaxation`` sweeps.
-
-        Args:
-            temperatures: ``(sweeps,)``, or ``(sweeps, size)`` for a temperature of each configuration's own.
+        Raises:
+            ValueError: another spin model, L is odd or below 4, or the mask has another size.
         """
-        T = np.asarray(temperatures, np.float32)
-        T = np.ascontiguousarray(T if T.ndim == 2 else T[:, None])
-        cpu.heat_bath(self._spins, self._rng, self._vacant, self.size, *self._magnet, T, overrelaxation)
-
-    def align(self, sweeps: int, omega: float = 1.0) -> None:
-        """Greedy sweeps at T = 0, over-relaxed by ``omega``: below 2 none of them raises the energy."""
-        cpu.align(self._spins, self._rng, self._vacant, self.size, *self._magnet, np.float32(omega), sweeps)
-
-    def largest_torque(self) -> np.ndarray:
-        """The largest torque |S x h| of each configuration, float32 ``(size,)``."""
-        return cpu.largest_torque(self._spins, self.size, *self._magnet[1:])
-
-    def energies(self) -> np.ndarray:
-        """Energy E of each configuration, float64 ``(size,)``."""
-        return cpu.energies(self._spins, self.size, *self._magnet[1:])
-
-    def select(self, keep: np.ndarray) -> Replicas:
-        """The configurations that the mask ``keep`` names, with the generators of none: for moves without chance."""
-        chosen = copy.copy(self)
-        chosen.size = int(keep.sum())
-        chosen._spins = cpu.select(self._spins, self.size, keep)
-        chosen._rng = np.ones((2, cpu.lanes(self.L, chosen.size)), np.uint32)
-        return chosen
-
-    def _lattices(self) -> np.ndarray:
-        return cpu.unpack(self._spins, self.size)
-
-    def spins(self) -> np.ndarray:
-        """float32 ``(size, 3, L, L)``, unit spins."""
-        spins = self._turn(self._lattices(), 1)
-        norm = np.sqrt(np.einsum("rcyx,rcyx->ryx", spins, spins, dtype=np.float32))[:, None]
-        return np.divide(spins, norm, out=np.zeros_like(spins), where=norm > 0)
-
-    def relax(self, sweeps: int, torque: float, omega: float) -> np.ndarray:
-        """Greedy sweeps until each configuration's largest torque is below ``torque``; returns the spins.
-
-        A configuration is taken at the first look that finds it at rest, so it does not depend on the others.
-        """
-        result, batch, moving, done = self.spins(), self, np.arange(self.size), 0
-        while True:
-            taken = (moving >= 0) & ((batch.largest_torque() <= torque) | (done >= sweeps))
-            if taken.any():
-                result[moving[taken]] = batch.spins()[taken]
-                moving[taken] = -1
-                left = moving >= 0
-                if not left.any():
-                    return result
-                if 2 * left.sum() <= batch.size:
-                    batch, moving = batch.select(left), moving[left]
-            batch.align(min(FINISH_CHECK, sweeps - done), omega)
-            done += FINISH_CHECK
-
-
-def replicas_on(device: Device) -> type[Replicas]:
-    """The class that runs there."""
-    if device == "cpu":
-        return Replicas
-    from physics.kernels.gpu import GPUReplicas  # Triton comes with a torch that knows GPUs
-
-    return GPUReplicas
-
-
-def anneal(
-    hamiltonian: Hamiltonian,
-    schedule: Schedule,
-    L: int,
-    seed: int,
-    indices: Sequence[int],
-    progress: Callable[[int], None] = lambda done: None,
-    device: Device = "cpu",
-) -> np.ndarray:
-    """Annealed configurations, float32 ``(len(indices), 3, L, L)``.
-
-    Configuration ``i`` is a function of (hamiltonian, schedule, L, seed, i, device) alone, to the last bit.
-
-    Args:
-        progress: called with the number of configurations finished so far.
-
-    Raises:
-        ValueError: L is odd or below 4, or the mask has another size.
-    """
-    check_lattice(L)
-    size, temperatures = batch_size(L, device), schedule.temperatures()
-    finished = np.empty((len(indices), 3, L, L), np.float32)
-    for first in range(0, len(indices), size):
-        batch = indices[first : first + size]
-        replicas = replicas_on(device)(hamiltonian, L, seed, batch)
-        replicas.heat_bath(temperatures, schedule.overrelaxation)
-        finished[first : first + len(batch)] = replicas.relax(schedule.finish, schedule.torque, finish_omega(L))
-        progress(first + len(batch))
-    return finished
-
-
-def relax(hamiltonian: Hamiltonian, spins: np.ndarray, sweeps: int = 20_000, torque: float = 1e-4) -> np.ndarray:
-    """The nearby state of rest of given spins ``(n, 3, L, L)``, by greedy descent at T = 0.
-
-    It stops once the largest torque is below ``torque`` and takes shorter strides than :func:`anneal` does,
-    which would carry a texture over shallow barriers into another.
-    """
-    spins = np.asarray(spins)
-    return Replicas(hamiltonian, spins.shape[-1], 0, range(len(spins)), spins).relax(sweeps, torque, RELAX_OMEGA)
+        self.check(model, L)
+        assert isinstance(model, ChiralMagnet)
+        size, temperatures = batch_size(L, device), self.temperatures()
+        finished = np.empty((len(indices), 3, L, L), np.float32)
+        for first in range(0, len(indices), size):
+            batch = indices[first : first + size]
+            replicas = replicas_on(device)(model, L, seed, batch)
+            replicas.heat_bath(temperatures, self.overrelaxation)
+            finished[first : first + len(batch)] = replicas.relax(self.finish, self.torque, finish_omega(L))
+        return Samples(finished, {})

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from physics.hamiltonian import Hamiltonian, X, Y, cross, dot
+from physics.model import SpinModel, X, Y, cross, dot
+
+if TYPE_CHECKING:
+    from physics.chiral import ChiralMagnet
 
 
 def magnetization(spins: Tensor) -> Tensor:
@@ -16,12 +20,12 @@ def magnetization(spins: Tensor) -> Tensor:
     return torch.as_tensor(spins).mean((-2, -1))
 
 
-def local_alignment(spins: Tensor, hamiltonian: Hamiltonian) -> Tensor:
+def local_alignment(spins: Tensor, model: SpinModel) -> Tensor:
     """Cosine ``(..., L, L)`` between each spin and its effective field: 1 everywhere in a state at rest.
 
     Source: E-VAE (2021), figure 3.
     """
-    field = hamiltonian.effective_field(spins)
+    field = model.effective_field(spins)
     return (torch.as_tensor(spins) * F.normalize(field, dim=-3)).sum(-3)
 
 
@@ -34,58 +38,57 @@ def correlation(spins: Tensor, a: tuple[int, int] = (1, 1)) -> Tensor:
     return (spins * torch.roll(spins, (-a[0], -a[1]), dims=(X, Y))).sum(-3).mean((-2, -1))
 
 
-def nodal_points(spins: Tensor, hamiltonian: Hamiltonian, threshold: float = 1.0) -> Tensor:
+def nodal_points(spins: Tensor, magnet: ChiralMagnet, threshold: float = 1.0) -> Tensor:
     """Where spins collide: bool ``(..., L, L)``, true at the nodal points; ``.sum((-2, -1))`` counts them.
 
     A nodal point is a site whose energy is above that of the uniform state by more than ``threshold`` J, and
     above its eight neighbours' (exchange energy 0 rather than -2 J is perpendicular neighbours all round; the
     2022 paper finds -0.11 at a nodal point and at most -1.88 where there is none).
     """
-    density = hamiltonian.energy_density(spins)
+    density = magnet.energy_density(spins)
     flat = density.reshape(-1, 1, *density.shape[-2:])
     highest = F.max_pool2d(F.pad(flat, (1, 1, 1, 1), mode="circular"), 3, stride=1).view_as(density)
-    return (density == highest) & (density + 2 * hamiltonian.J > threshold * abs(hamiltonian.J))
+    return (density == highest) & (density + 2 * magnet.J > threshold * abs(magnet.J))
 
 
-def structure_factor(spins: Tensor) -> Tensor:
-    """|F[S_z]|^2 with the unitary transform, ``(..., L, L)``, the zero wave vector at [0, 0]."""
-    return torch.fft.fft2(torch.as_tensor(spins).select(-3, 2), norm="ortho").abs().square()
+def structure_factor(field: Tensor) -> Tensor:
+    """|F[field]|^2 with the unitary transform, ``(..., L, L)`` to ``(..., L, L)``, the zero wave vector at [0, 0]."""
+    return torch.fft.fft2(field, norm="ortho").abs().square()
 
 
-def kspace_mse(spins: Tensor) -> Tensor:
-    """Mean over all pairs of ``(n, 3, L, L)`` configurations, and over k, of (|F_a(k)| - |F_b(k)|)^2.
+def kspace_mse(structure: Tensor) -> Tensor:
+    """Mean over all pairs of configurations, and over k, of (|F_a(k)| - |F_b(k)|)^2.
 
-    F is the unitary transform of S_z.  Taking its modulus makes translates of one state equal, as the 2021
-    paper's figure 5B counts them.  Zero when only one state is generated.
+    ``structure`` holds |F|^2 of each configuration, ``(n, L, L)``, from the unitary transform.  Taking the modulus of F
+    makes translates of one state equal, as the 2021 paper's figure 5B counts them.  Zero when all states are one.
 
     Raises:
         ValueError: fewer than two configurations.
     """
-    amplitude = structure_factor(spins).sqrt()
-    n = len(amplitude)
+    n = len(structure)
     if n < 2:
         raise ValueError(f"kspace_mse: expected at least 2 configurations, found {n}")
-    return 2 * amplitude.var(0, correction=1).mean()
+    return 2 * structure.sqrt().var(0, correction=1).mean()
 
 
-def topological_charge(spins: Tensor, hamiltonian: Hamiltonian | None = None) -> Tensor:
+def topological_charge(spins: Tensor, magnet: ChiralMagnet | None = None) -> Tensor:
     """The sum of :func:`charge_density`: an integer on a periodic lattice.
 
     Axes are right-handed (x with the column, y with the row), so a skyrmion with its core down in an up background
-    counts -1.  Pass the Hamiltonian for other boundaries.
+    counts -1.  Pass the magnet where its boundary is not periodic.
     """
-    return charge_density(spins, hamiltonian).sum((-2, -1))
+    return charge_density(spins, magnet).sum((-2, -1))
 
 
-def charge_density(spins: Tensor, hamiltonian: Hamiltonian | None = None) -> Tensor:
+def charge_density(spins: Tensor, magnet: ChiralMagnet | None = None) -> Tensor:
     """Topological charge of each plaquette, ``(..., L, L)``, from the site at its corner.
 
     Solid angles of its two triangles over 4 pi (Berg and Lüscher, 1981).
     """
-    lattice = hamiltonian or Hamiltonian()
+    shift = magnet.shift if magnet else lambda field, axis, step: torch.roll(field, -step, axis)
     corner = torch.as_tensor(spins)
-    right, up = lattice.shift(corner, X, 1), lattice.shift(corner, Y, 1)
-    across = lattice.shift(right, Y, 1)
+    right, up = shift(corner, X, 1), shift(corner, Y, 1)
+    across = shift(right, Y, 1)
     return (_solid_angle(corner, right, across) + _solid_angle(corner, across, up)) / (4 * math.pi)
 
 

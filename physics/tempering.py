@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from physics.annealing import Replicas, relax
-from physics.hamiltonian import Hamiltonian
+from physics.chiral import ChiralMagnet
+from physics.model import SpinModel
+from physics.replicas import Replicas, relax
+from physics.sampler import Device, Sampler, Samples, check_kind
 
 
-class Ladder(BaseModel):
-    """A run of parallel tempering (Hukushima and Nemoto, 1996).
+class Tempering(Sampler):
+    """Parallel tempering (Hukushima and Nemoto, 1996): configuration i is the lowest state that run i found.
+
+    Neighbours at temperatures T_a < T_b exchange with probability min(1, exp((1/T_a - 1/T_b)(E_a - E_b))), even
+    pairs and odd pairs in turn.  What moves is the temperature; spins stay where they lie.
 
     Attributes:
         temperatures: rungs, geometric from T_min to T_max.
@@ -21,8 +26,9 @@ class Ladder(BaseModel):
         torque: largest torque of the state returned, once every replica has been relaxed at T = 0.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    prefix: ClassVar[str] = "tempering-"
 
+    name: Literal["tempering"] = "tempering"
     T_min: PositiveFloat = 0.1
     T_max: PositiveFloat = 0.8
     temperatures: Annotated[int, Field(ge=2)] = 48
@@ -31,7 +37,7 @@ class Ladder(BaseModel):
     torque: PositiveFloat = 1e-4
 
     @model_validator(mode="after")
-    def _rising(self) -> Ladder:
+    def _rising(self) -> Tempering:
         if self.T_min >= self.T_max:
             raise ValueError(f"T_min: expected less than T_max = {self.T_max}, found {self.T_min}")
         return self
@@ -40,44 +46,33 @@ class Ladder(BaseModel):
         """float64 ``(temperatures,)``, rising."""
         return np.geomspace(self.T_min, self.T_max, self.temperatures)
 
+    def check(self, model: SpinModel, L: int) -> None:
+        check_kind(self, model, ChiralMagnet)
+        model.check(L)
 
-class Tempered(NamedTuple):
-    """What a run found.
+    def spin_updates(self, L: int) -> float:
+        return self.temperatures * self.rounds * (1 + self.overrelaxation) * L**2
 
-    Attributes:
-        spins: the state of lowest energy after relaxation, ``(3, L, L)``.
-        acceptance: share of exchanges accepted between neighbouring rungs, ``(temperatures - 1,)``.
-        energy: mean E/N at each rung over the second half of the run, ``(temperatures,)``.
-        round_trips: times that a replica went from the coldest rung to the hottest and back.
-    """
+    def sample(self, model: SpinModel, L: int, seed: int, indices: Sequence[int], device: Device = "cpu") -> Samples:
+        """The lowest state of each run, relaxed, and how well the run mixed.
 
-    spins: np.ndarray
-    acceptance: np.ndarray
-    energy: np.ndarray
-    round_trips: int
+        The labels are ``acceptance`` ``(n, temperatures - 1)``, the share of exchanges accepted between neighbouring
+        rungs; ``rung_energy`` ``(n, temperatures)``, mean E/N at each rung over the second half of the run; and
+        ``round_trips`` ``(n,)``, how often a replica went from the coldest rung to the hottest and back.
+        """
+        self.check(model, L)
+        assert isinstance(model, ChiralMagnet)
+        runs = [_run(model, self, L, seed, index) for index in indices]
+        spins, *labels = (np.stack(values) for values in zip(*runs, strict=True))
+        return Samples(spins, dict(zip(("acceptance", "rung_energy", "round_trips"), labels, strict=True)))
 
 
-def temper(
-    hamiltonian: Hamiltonian,
-    ladder: Ladder,
-    L: int,
-    seed: int,
-    run: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Tempered:
-    """One run: a function of (hamiltonian, ladder, L, seed, run) alone.
-
-    Neighbours at temperatures T_a < T_b exchange with probability min(1, exp((1/T_a - 1/T_b)(E_a - E_b))), even
-    pairs and odd pairs in turn.  What moves is the temperature; spins stay where they lie.
-
-    Args:
-        progress: called with the rounds done, every hundredth of them.
-
-    Raises:
-        ValueError: L is odd or below 4, or the mask has another size.
-    """
+def _run(
+    magnet: ChiralMagnet, ladder: Tempering, L: int, seed: int, run: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Lowest state ``(3, L, L)``, acceptance, mean energies and round trips of one run."""
     rungs, n = ladder.rungs(), ladder.temperatures
-    replicas = Replicas(hamiltonian, L, seed, range(run * n, (run + 1) * n))
+    replicas = Replicas(magnet, L, seed, range(run * n, (run + 1) * n))
     chance = np.random.default_rng([seed, run, 1])
     at = np.arange(n)  # the replica at each rung
     tried, accepted, energy = np.zeros(n - 1), np.zeros(n - 1), np.zeros(n)
@@ -98,10 +93,8 @@ def temper(
         round_trips += int(heading[at[0]] == -1)
         heading[at[0]] = 1
         heading[at[-1]] = -abs(heading[at[-1]])
-        if done % max(1, ladder.rounds // 100) == 0:
-            progress(done)
-    relaxed = relax(hamiltonian, replicas.spins(), torque=ladder.torque)
-    lowest = relaxed[Replicas(hamiltonian, L, seed, range(n), relaxed).energies().argmin()]
-    sites = hamiltonian.sites(L).sum()
+    relaxed = relax(magnet, replicas.spins(), torque=ladder.torque)
+    lowest = relaxed[Replicas(magnet, L, seed, range(n), relaxed).energies().argmin()]
+    sites = magnet.sites(L).sum()
     measured = ladder.rounds - ladder.rounds // 2
-    return Tempered(lowest, accepted / np.maximum(tried, 1), energy / (measured * sites), round_trips)
+    return lowest, accepted / np.maximum(tried, 1), energy / (measured * sites), round_trips

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physics.hamiltonian import Hamiltonian
+if TYPE_CHECKING:
+    from physics.chiral import ChiralMagnet
 
 
-def _axis(hamiltonian: Hamiltonian, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _axis(magnet: ChiralMagnet, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """In-plane axis about which spins prefer to turn along the direction (x, y): the sum of its DM vectors."""
-    sign = math.copysign(1.0, hamiltonian.D)
-    return (sign * x, sign * y) if hamiltonian.dm == "bloch" else (-sign * y, sign * x)
+    sign = math.copysign(1.0, magnet.D)
+    return (sign * x, sign * y) if magnet.dm == "bloch" else (-sign * y, sign * x)
 
 
 def _turned(angle: np.ndarray, axis: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -22,39 +24,33 @@ def _turned(angle: np.ndarray, axis: tuple[np.ndarray, np.ndarray]) -> np.ndarra
     return np.stack(np.broadcast_arrays(np.sin(angle) * uy, -np.sin(angle) * ux, np.cos(angle)))
 
 
-def spiral(hamiltonian: Hamiltonian, L: int, m: int, n: int) -> np.ndarray:
+def spiral(magnet: ChiralMagnet, L: int, m: int, n: int) -> np.ndarray:
     """Single-q spiral with k = 2 pi (m, n) / L, turning in the plane normal to its DM vectors."""
     kx, ky = 2 * math.pi * m / L, 2 * math.pi * n / L
     norm = math.hypot(math.sin(kx), math.sin(ky)) or 1.0
     y, x = np.mgrid[:L, :L]
-    axis = _axis(hamiltonian, np.asarray(math.sin(kx) / norm), np.asarray(math.sin(ky) / norm))
+    axis = _axis(magnet, np.asarray(math.sin(kx) / norm), np.asarray(math.sin(ky) / norm))
     return _turned(kx * x + ky * y, axis)
 
 
-def spiral_energy(hamiltonian: Hamiltonian, L: int, m: int, n: int) -> float:
+def spiral_energy(magnet: ChiralMagnet, L: int, m: int, n: int) -> float:
     """Exact energy per spin of :func:`spiral` relative to the uniform state, at B = K = 0, periodic.
 
     2J - J (cos kx + cos ky) - |D| hypot(sin kx, sin ky); its minimum over (m, n) is the ground state for J > 0,
     since it saturates the Luttinger-Tisza bound.
     """
     kx, ky = 2 * math.pi * m / L, 2 * math.pi * n / L
-    J, D = hamiltonian.J, abs(hamiltonian.D)
+    J, D = magnet.J, abs(magnet.D)
     return 2 * J - J * (math.cos(kx) + math.cos(ky)) - D * math.hypot(math.sin(kx), math.sin(ky))
 
 
-def ground_state_energy(hamiltonian: Hamiltonian, L: int) -> float | None:
-    """The lowest :func:`spiral_energy` of the lattice where it is the exact bound, else None.
-
-    It is for J > 0, B = K = 0 and every site present on a torus (Luttinger and Tisza, 1946).
-    """
-    h = hamiltonian
-    if h.J <= 0 or h.B or h.K or h.mask is not None or h.boundary != "periodic":
-        return None
+def lowest_spiral_energy(magnet: ChiralMagnet, L: int) -> float:
+    """The lowest :func:`spiral_energy` of the wave vectors that the lattice has."""
     quadrant = range(L // 2 + 1)
-    return min(spiral_energy(h, L, m, n) for m in quadrant for n in quadrant)
+    return min(spiral_energy(magnet, L, m, n) for m in quadrant for n in quadrant)
 
 
-def skyrmions(hamiltonian: Hamiltonian, L: int, centres: Iterable[tuple[float, float]], radius: float) -> np.ndarray:
+def skyrmions(magnet: ChiralMagnet, L: int, centres: Iterable[tuple[float, float]], radius: float) -> np.ndarray:
     """Skyrmions, cores down in an up background, at ``centres`` (x, y); they turn linearly out to ``radius``.
 
     Each site belongs to the nearest centre on the torus.
@@ -69,7 +65,7 @@ def skyrmions(hamiltonian: Hamiltonian, L: int, centres: Iterable[tuple[float, f
         dx, dy = np.where(closer, ex, dx), np.where(closer, ey, dy)
     away = np.maximum(nearest, 1e-12)
     angle = math.pi * (1 + np.minimum(nearest / radius, 1.0))
-    return _turned(angle, _axis(hamiltonian, dx / away, dy / away))
+    return _turned(angle, _axis(magnet, dx / away, dy / away))
 
 
 def lattice_sites(L: int, columns: int, rows: int) -> list[tuple[float, float]]:
@@ -83,13 +79,13 @@ def lattice_sites(L: int, columns: int, rows: int) -> list[tuple[float, float]]:
     return [((i + 0.5 * (j % 2)) * L / columns, j * L / rows) for j in range(rows) for i in range(columns)]
 
 
-def skyrmion_lattice(hamiltonian: Hamiltonian, L: int, columns: int, rows: int) -> np.ndarray:
+def skyrmion_lattice(magnet: ChiralMagnet, L: int, columns: int, rows: int) -> np.ndarray:
     """A triangular lattice of ``columns`` x ``rows`` skyrmions, to be relaxed at T = 0."""
-    return skyrmions(hamiltonian, L, lattice_sites(L, columns, rows), L / (2 * max(columns, rows)))
+    return skyrmions(magnet, L, lattice_sites(L, columns, rows), L / (2 * max(columns, rows)))
 
 
-def skyrmion_interstitial(hamiltonian: Hamiltonian, L: int, columns: int, rows: int) -> np.ndarray:
+def skyrmion_interstitial(magnet: ChiralMagnet, L: int, columns: int, rows: int) -> np.ndarray:
     """:func:`skyrmion_lattice` with one more skyrmion in the middle of a triangle (2021, figure 4)."""
     extra = (L / (2 * columns), L / (3 * rows))
     centres = [*lattice_sites(L, columns, rows), extra]
-    return skyrmions(hamiltonian, L, centres, L / (3 * max(columns, rows)))
+    return skyrmions(magnet, L, centres, L / (3 * max(columns, rows)))

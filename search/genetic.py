@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+
+from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, check_shape
 
 
-class Genetic:
-    """Roulette-wheel selection, uniform crossover and random reset on latent codes; scores are maximised.
+class GeneticSettings(OptimizerSettings):
+    """Roulette-wheel selection, uniform crossover and random reset on latent codes.
 
     The wheel gives the code of rank r (0 the best of n) a slot in proportion to exp(-pressure r / (n - 1)): the
     best is drawn e^pressure times as often as the worst, whatever the scale of the scores.  The paper names a
     selection pressure (8 for W and M_z, 5 for C and the energy) and leaves the wheel open.
 
-    Args:
-        latent_dim: genes of a code.
+    Attributes:
         population: codes a generation.
         mutation: probability that a gene is drawn anew from the prior N(0, 1).
         elite: best codes that pass on unchanged (and are not asked for again).
     """
 
-    def __init__(
-        self,
-        latent_dim: int,
-        population: int = 100,
-        pressure: float = 8.0,
-        mutation: float = 0.01,
-        elite: int = 1,
-        seed: int = 0,
-    ):
+    name: Literal["genetic"] = "genetic"
+    pressure: PositiveFloat = 8.0
+    mutation: Annotated[float, Field(ge=0, le=1)] = 0.01
+    elite: NonNegativeInt = 1
+
+    @model_validator(mode="after")
+    def _elite(self) -> GeneticSettings:
+        if self.elite >= self.population:
+            raise ValueError(f"elite: expected less than the population of {self.population}, found {self.elite}")
+        return self
+
+    def start(self, latent_dim: int, seed: int) -> Genetic:
+        return Genetic(self, latent_dim, seed)
+
+
+class Genetic(Optimizer):
+    """A population of codes, best first."""
+
+    def __init__(self, settings: GeneticSettings, latent_dim: int, seed: int):
+        population = settings.population
         self._rng = np.random.default_rng(seed)
         self._shape = (population, latent_dim)
-        self._mutation, self._elite = mutation, elite
-        wheel = np.exp(-pressure * np.arange(population) / max(population - 1, 1))
+        self._mutation, self._elite = settings.mutation, settings.elite
+        wheel = np.exp(-settings.pressure * np.arange(population) / (population - 1))
         self._wheel = np.cumsum(wheel / wheel.sum())
         self.codes = np.empty((0, latent_dim), np.float32)
         self.scores = np.empty(0)
@@ -50,23 +64,26 @@ class Genetic:
         reset = self._rng.random(shape) < self._mutation
         return np.where(reset, self._rng.standard_normal(shape, np.float32), children)
 
-    def tell(self, codes: np.ndarray, scores: np.ndarray) -> None:
-        """The scores ``(m,)`` of the codes asked for; a score that is not a number ranks last."""
+    def tell(self, codes: np.ndarray, scores: np.ndarray, gradients: np.ndarray | None = None) -> None:
         elite = self._elite if len(self.codes) else 0
         codes = np.concatenate((self.codes[:elite], codes))
         scores = np.concatenate((self.scores[:elite], np.nan_to_num(scores, nan=-np.inf)))
         order = np.argsort(-scores, kind="stable")
         self.codes, self.scores = codes[order], scores[order]
 
-    @property
-    def best(self) -> tuple[np.ndarray, float]:
-        """The best code of the last generation (of all, with an elite) and its score."""
-        return self.codes[0], float(self.scores[0])
+    def result(self) -> Candidates:
+        """The last generation, the elite among it."""
+        return Candidates(self.codes, self.scores)
 
-    def state(self) -> dict[str, Any]:
-        """All that the next generation depends on; :meth:`restore` takes it."""
-        return {"codes": self.codes, "scores": self.scores, "generator": self._rng.bit_generator.state}
+    def state(self) -> State:
+        return {
+            "codes": self.codes,
+            "scores": self.scores,
+            "generator": np.array(json.dumps(self._rng.bit_generator.state)),
+        }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self.codes, self.scores = np.asarray(state["codes"], np.float32), np.asarray(state["scores"], float)
-        self._rng.bit_generator.state = state["generator"]
+    def restore(self, state: State) -> None:
+        codes = np.asarray(state["codes"], np.float32)
+        self.codes = check_shape("codes", codes, (len(codes), self._shape[1]))
+        self.scores = check_shape("scores", np.asarray(state["scores"], float), (len(codes),))
+        self._rng.bit_generator.state = json.loads(str(state["generator"]))

@@ -3,35 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar, Literal
 
+import numpy as np
 import torch
+from pydantic import PositiveFloat
 from torch import Tensor
 
+from search.optimizer import Candidates, Evaluate, Optimizer, OptimizerSettings, State, check_shape
 
-def ascend(
-    score: Callable[[Tensor], Tensor], codes: Tensor, iterations: int, learning_rate: float = 1e-2
-) -> tuple[Tensor, Tensor]:
-    """Codes ``(n, d)`` after Adam on the sum of their scores, each the best that it passed through.
 
-    Codes do not see one another: the gradient of a sum is each one's own.
+class GradientSettings(OptimizerSettings):
+    """Adam on the score of each code, from codes of the prior N(0, 1).
+
+    Attributes:
+        population: codes modified side by side; they do not see one another.
+    """
+
+    uses_gradient: ClassVar[bool] = True
+    name: Literal["gradient"] = "gradient"
+    learning_rate: PositiveFloat = 1e-2
+
+    def start(self, latent_dim: int, seed: int) -> Gradient:
+        codes = np.random.default_rng(seed).standard_normal((self.population, latent_dim), np.float32)
+        return Gradient(codes, self.learning_rate)
+
+
+class Gradient(Optimizer):
+    """Codes on their way up, and the best that each has passed through.
 
     Args:
-        score: differentiable, codes ``(n, d)`` to scores ``(n,)``, to be maximised.
-
-    Returns:
-        The codes ``(n, d)``, and the scores along the way, ``(iterations + 1, n)``.
+        codes: float32 ``(n, latent_dim)`` to start from.
     """
-    z = codes.clone().requires_grad_()
-    optimizer = torch.optim.Adam([z], learning_rate)
-    best, best_score, history = codes.clone(), torch.full((len(codes),), -torch.inf), []
-    for iteration in range(iterations + 1):
+
+    def __init__(self, codes: np.ndarray, learning_rate: float):
+        self._z = torch.tensor(codes, dtype=torch.float32)
+        self._adam = torch.optim.Adam([self._z], learning_rate)
+        self._best = self._z.clone()
+        self._best_scores = torch.full((len(self._z),), -torch.inf)
+
+    def ask(self) -> np.ndarray:
+        return self._z.numpy().copy()
+
+    def tell(self, codes: np.ndarray, scores: np.ndarray, gradients: np.ndarray | None = None) -> None:
+        """One step of Adam.
+
+        Raises:
+            ValueError: there are no gradients.
+        """
+        if gradients is None:
+            raise ValueError("gradient: expected gradients of the scores, found none")
+        told = torch.as_tensor(np.nan_to_num(scores, nan=-np.inf), dtype=torch.float32)
+        better = told > self._best_scores
+        self._best = torch.where(better[:, None], self._z, self._best)
+        self._best_scores = torch.where(better, told, self._best_scores)
+        self._z.grad = -torch.as_tensor(np.nan_to_num(gradients, nan=0.0), dtype=torch.float32)
+        self._adam.step()
+
+    def result(self) -> Candidates:
+        """The best of each code's way, the best code first."""
+        order = torch.argsort(-self._best_scores, stable=True)
+        return Candidates(self._best[order].numpy(), self._best_scores[order].double().numpy())
+
+    def state(self) -> State:
+        moments = {key: value.numpy().copy() for key, value in self._adam.state[self._z].items()}
+        return {"codes": self.ask(), "best": self._best.numpy(), "best_scores": self._best_scores.numpy(), **moments}
+
+    def restore(self, state: State) -> None:
+        state, shape = dict(state), tuple(self._z.shape)
+        self._z.copy_(torch.from_numpy(check_shape("codes", state.pop("codes"), shape)))
+        self._best = torch.from_numpy(check_shape("best", state.pop("best"), shape))
+        self._best_scores = torch.from_numpy(check_shape("best_scores", state.pop("best_scores"), shape[:1]))
+        groups = self._adam.state_dict()["param_groups"]
+        shapes = {"step": (), "exp_avg": shape, "exp_avg_sq": shape} if state else {}
+        moments = {key: torch.tensor(check_shape(key, state[key], size)) for key, size in shapes.items()}
+        self._adam.load_state_dict({"state": {0: moments} if moments else {}, "param_groups": groups})
+
+
+def with_gradient(score: Callable[[Tensor], Tensor]) -> Evaluate:
+    """Scores and their gradients from a differentiable function of codes ``(m, d)`` to scores ``(m,)``.
+
+    Codes do not see one another: the gradient of a sum is each one's own.
+    """
+
+    def evaluate(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        z = torch.tensor(codes).requires_grad_()
         value = score(z)
-        history.append(value.detach().clone())
-        better = history[-1] > best_score
-        best = torch.where(better[:, None], z.detach(), best)
-        best_score = torch.where(better, history[-1], best_score)
-        if iteration < iterations:
-            optimizer.zero_grad()
-            (-value.sum()).backward(inputs=[z])
-            optimizer.step()
-    return best, torch.stack(history)
+        (slope,) = torch.autograd.grad(value.sum(), z)
+        return value.detach().numpy(), slope.numpy()
+
+    return evaluate

@@ -1,15 +1,25 @@
-"""Looking into a latent space: planes and lines of codes, the wall between two domains, the code of a given state."""
+"""Looking into a latent space: planes and lines of codes, barriers between domains, the code of a given state."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from nets.sampling import Decoder
-from search.gradient import ascend
+from nets.gradcam import darker_share, grad_cam
+from nets.metrics import measure
+from nets.sampling import ddls, decode, split
+from nets.system import Decoder, Labels
+from nets.vaegan import Discriminator
+from physics.model import SpinModel
+from search.gradient import Gradient, with_gradient
+from search.optimizer import advance
+
+SURVEYED = 256  # codes decoded and measured together
 
 
 def plane(origin: Tensor, axes: tuple[int, int], ticks: Tensor) -> Tensor:
@@ -39,8 +49,8 @@ def line(ends: Tensor, points: int) -> Tensor:
     return torch.lerp(ends[0], ends[1], torch.linspace(0, 1, points)[:, None])
 
 
-class Wall(NamedTuple):
-    """Places ``(row, column)`` in a plane of codes, one on a wall and one in the domain on each side of it."""
+class Barrier(NamedTuple):
+    """Places ``(row, column)`` in a plane of codes, one on an energy barrier and one on each side of it."""
 
     before: tuple[int, int]
     on: tuple[int, int]
@@ -48,33 +58,57 @@ class Wall(NamedTuple):
     height: float
 
 
-def steepest_wall(energy: np.ndarray, reach: int) -> Wall:
+def steepest_barrier(energy: np.ndarray, reach: int) -> Barrier:
     """The place of a map ``(m, m)`` that rises most above both of its neighbours at ``reach``, along rows or columns.
 
     Raises:
         ValueError: the map is too small.
     """
     if reach < 1 or 2 * reach >= len(energy):
-        raise ValueError(f"steepest_wall: expected a map of more than 2 x {reach} points, found {len(energy)}")
-    walls = []
+        raise ValueError(f"steepest_barrier: expected a map of more than 2 x {reach} points, found {len(energy)}")
+    barriers = []
     for transposed, values in ((False, energy), (True, energy.T)):
         middle = values[:, reach:-reach]
         height = middle - np.maximum(values[:, : -2 * reach], values[:, 2 * reach :])
         row, column = map(int, np.unravel_index(height.argmax(), height.shape))
         places = [(row, column + step) for step in (0, reach, 2 * reach)]
         before, on, beyond = [place[::-1] for place in places] if transposed else places
-        walls.append(Wall(before, on, beyond, float(height.max())))
-    return max(walls, key=lambda wall: wall.height)
+        barriers.append(Barrier(before, on, beyond, float(height.max())))
+    return max(barriers, key=lambda barrier: barrier.height)
+
+
+def survey(
+    decoder: Decoder,
+    codes: Tensor,
+    model: SpinModel,
+    labels: Labels | None = None,
+    discriminator: Callable[[Tensor], Tensor] | None = None,
+) -> pd.DataFrame:
+    """A row a code ``(n, d)``: observables and defects of what it decodes to, and the discriminator's logit of it."""
+    parts = []
+    for part, here in split(codes, labels, SURVEYED):
+        spins = decode(decoder, part, here)
+        parts.append(measure(spins, model))
+        if discriminator is not None:
+            with torch.no_grad():
+                parts[-1]["logit"] = discriminator(spins).numpy()
+    return pd.concat(parts, ignore_index=True)
 
 
 def invert(
-    decoder: Decoder, target: Tensor, starts: Tensor, iterations: int = 500, learning_rate: float = 0.05
+    decoder: Decoder,
+    target: Tensor,
+    starts: Tensor,
+    iterations: int = 500,
+    learning_rate: float = 0.05,
+    labels: Labels | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Inverse mapping: the code ``(d,)`` whose decoding is nearest to a state, z* = argmin mean (G(z) - x)^2, by Adam.
 
     Args:
-        target: x, spins ``(3, L, L)``.
+        target: x, spins ``(components, L, L)``.
         starts: codes ``(n, d)``; the best that any of them meets is returned.
+        labels: of the starts, ``(n, ...)``.
 
     Returns:
         The code, and the smallest loss of all starts after each iteration, ``(iterations + 1,)``.
@@ -85,13 +119,121 @@ def invert(
     Source: E-VAE (2021), "Inverse mapping".
     """
     with torch.no_grad():
-        made = decoder.decode(starts[:1]).shape[1:]
+        made = decoder.decode(starts[:1], {name: values[:1] for name, values in (labels or {}).items()}).shape[1:]
     if made != target.shape:
         raise ValueError(f"target: expected spins of shape {tuple(made)}, found {tuple(target.shape)}")
+    evaluate = with_gradient(lambda z: -(decoder.decode(z, labels) - target).square().mean((1, 2, 3)))
+    search = Gradient(starts.numpy(), learning_rate)
+    losses = []
+    for _ in range(iterations + 1):
+        advance(search, evaluate)
+        losses.append(-search.result().scores[0])
+    return torch.from_numpy(search.result().codes[0]), torch.tensor(losses)
 
-    def likeness(z: Tensor) -> Tensor:
-        return -(decoder.decode(z) - target).square().mean((1, 2, 3))
 
-    best, scores = ascend(likeness, starts, iterations, learning_rate)
-    winner = scores.amax(0).argmax()
-    return best[winner], -scores.amax(1).cummax(0).values
+class LatentMap(NamedTuple):
+    """A plane of codes and what it decodes to.
+
+    Attributes:
+        table: see :func:`survey`, a row a point of the plane, its two components first.
+        places: three points ``(row, column)`` across the steepest energy barrier.
+        states: what they decode to, ``(3, components, L, L)``.
+        figures: height of the barrier, defects at the three places and in the plane, how steep the walls are.
+    """
+
+    table: pd.DataFrame
+    places: list[tuple[int, int]]
+    states: Tensor
+    figures: dict[str, float]
+
+
+def latent_map(
+    decoder: Decoder,
+    model: SpinModel,
+    origin: Tensor,
+    axes: tuple[int, int],
+    ticks: Tensor,
+    labels: Labels | None = None,
+    discriminator: Callable[[Tensor], Tensor] | None = None,
+) -> LatentMap:
+    """Energy, defects and discriminator logit over a plane of codes, and three states across its steepest barrier.
+
+    Args:
+        origin, axes, ticks: see :func:`plane`.
+        labels: of one configuration, ``(1, ...)``.
+
+    Raises:
+        ValueError: the axes are not two components of the code.
+
+    Source: VAE-GAN hybrid (2023), figure 3.
+    """
+    codes = plane(origin, axes, ticks)
+    points = len(ticks)
+    flat = codes.flatten(0, 1)
+    table = survey(decoder, flat, model, _repeated(labels, len(flat)), discriminator)
+    energy, defects = table["energy"].to_numpy().reshape(points, points), model.defect_column
+    barrier = steepest_barrier(energy, points // 10)
+    places = [barrier.before, barrier.on, barrier.beyond]
+    states = decode(decoder, codes[tuple(zip(*places, strict=True))], _repeated(labels, len(places)))
+    slope = np.hypot(*np.gradient(energy, float(ticks[1] - ticks[0])))
+    figures = {
+        "barrier_height": barrier.height,
+        **{f"{defects}_{at}": int(n) for at, n in zip("klm", measure(states, model)[defects], strict=True)},
+        f"with_{defects}": float((table[defects] > 0).mean()),
+        "steepest_over_median_slope": float(slope.max() / np.median(slope)),
+    }
+    for axis in (0, 1):
+        table.insert(axis, f"z{axes[axis]}", flat[:, axes[axis]].numpy())
+    return LatentMap(table, places, states, figures)
+
+
+def _repeated(labels: Labels | None, count: int) -> Labels:
+    """The labels of one configuration for several codes."""
+    return {name: values.expand(count, *values.shape[1:]) for name, values in (labels or {}).items()}
+
+
+class Refinement(NamedTuple):
+    """Samples on their way uphill in the discriminator.
+
+    Attributes:
+        table: a row a sample and step: observables, defects, logit.
+        watched: of one sample at each step that was looked at: step, spins, Grad-CAM.
+        darker: share of a map that is darker than a defect, see :func:`nets.gradcam.darker_share`.
+    """
+
+    table: pd.DataFrame
+    watched: list[tuple[int, Tensor, Tensor]]
+    darker: float
+
+
+def watch_refinement(
+    decoder: Decoder,
+    discriminator: Discriminator,
+    model: SpinModel,
+    codes: Tensor,
+    steps: int,
+    step_size: float,
+    langevin: torch.Generator | None = None,
+    labels: Labels | None = None,
+    looks: int = 12,
+) -> Refinement:
+    """DDLS of codes ``(n, d)``, measured before it and about ``looks`` times on the way, mostly at first.
+
+    The sample that is watched is the one with most defects at the start.
+
+    Source: VAE-GAN hybrid (2023), figure 4.
+    """
+    ends = np.unique([0, *np.geomspace(1, steps, looks).round().astype(int)])
+    parts, watched, chosen, darker, z = [], [], 0, float("nan"), codes
+    for done, end in zip(np.append(0, ends), ends, strict=False):
+        z = ddls(decoder, discriminator, z, int(end - done), step_size, langevin, labels)
+        spins = decode(decoder, z, labels)
+        columns, cam = measure(spins, model), grad_cam(discriminator, spins)
+        with torch.no_grad():
+            columns = columns.assign(step=end, sample=range(len(z)), logit=discriminator(spins).numpy())
+        if end == 0:
+            chosen = int(columns[model.defect_column].argmax())
+            darker = darker_share(cam, model.defects(spins))
+        parts.append(columns)
+        watched.append((int(end), spins[chosen], cam[chosen]))
+    return Refinement(pd.concat(parts, ignore_index=True), watched, darker)

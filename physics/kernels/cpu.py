@@ -1,16 +1,8 @@
 """Checkerboard heat bath in numba: many replicas of one lattice, replicas innermost.
 
-Layout.  The sites with ``(x + y) % 2 == p`` form sublattice ``p``.  Row ``y`` of a sublattice is one
-*strip*: its ``L/2`` sites side by side, each holding the same component of ``replicas`` spins.
-The neighbours of a strip are then three whole strips of the other sublattice, one of them shifted
-by a site; a half-sweep is a single loop over contiguous float32, which the compiler vectorises.
-A strip carries one site of halo at both ends and is padded to whole vectors, so that each lane goes
-through the same instructions wherever it lies: a configuration comes out the same to the last bit
-whatever shares its batch.
-
-A site that is absent (beyond an open edge, or masked out) is a spin of length zero: it exerts no field.
-
-Only Bloch vectors are known here; see :func:`physics.annealing.anneal` for the others.
+The layout is that of :mod:`physics.kernels.layout`.  A site that is absent (beyond an open edge, or masked out) is a
+spin of length zero: it exerts no field.  Only Bloch vectors are known here; :class:`physics.replicas.Replicas` turns
+the others into them.
 """
 
 from __future__ import annotations
@@ -31,7 +23,6 @@ if nb.config.CPU_FEATURES is None:  # LLVM holds back to 256-bit vectors unless 
         nb.config.CPU_NAME = llvm.get_host_cpu_name()
 
 f32, i32, u32 = np.float32, np.int32, np.uint32
-LANES = 64  # a strip is padded to a multiple of this many floats: the vector width times its unrolling
 
 
 def _bitcast(name: str, source: Any, target: Any, llvm_type: Any) -> Any:
@@ -284,7 +275,7 @@ def sweep(move, spins, rng, heat, vacant, replicas, open_x, open_y, J, D, B, K, 
 
     Args:
         move: HEAT_BATH, REFLECT (over-relaxation) or ALIGN (greedy, over-relaxed by ``omega``).
-        spins: float32 ``(2, L + 1, 3, pitch)`` from :func:`pack`; row ``L`` is absent.
+        spins: float32 ``(2, L + 1, 3, pitch)`` from :func:`physics.kernels.layout.pack`; row ``L`` is absent.
         rng: uint32 ``(2, lanes)``, one generator a lane.
         heat: float32 ``(2, lanes)``, the temperature of each lane and its inverse.
         vacant: bool ``(2, L, L/2)``, the sites that a mask leaves out; ``(2, L, 0)`` if it leaves out none.
@@ -375,56 +366,3 @@ def largest_torque(spins, replicas, open_y, J, D, B, K):
     for j in range(half):
         result = np.maximum(result, largest[j * replicas : (j + 1) * replicas])
     return np.sqrt(result)
-
-
-def lanes(L: int, replicas: int) -> int:
-    """Floats in a strip, padded to whole vectors."""
-    return -(-(L // 2) * replicas // LANES) * LANES
-
-
-def split(sites: np.ndarray) -> np.ndarray:
-    """Sublattices of a lattice: ``(..., L, L)`` to ``(2, ..., L, L/2)``."""
-    out = np.empty((2, *sites.shape[:-1], sites.shape[-1] // 2), sites.dtype)
-    for p in range(2):
-        out[p, ..., 0::2, :] = sites[..., 0::2, p::2]
-        out[p, ..., 1::2, :] = sites[..., 1::2, 1 - p :: 2]
-    return out
-
-
-def merge(sublattices: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`split`."""
-    *shape, half = sublattices.shape[1:]
-    out = np.empty((*shape, 2 * half), sublattices.dtype)
-    for p in range(2):
-        out[..., 0::2, p::2] = sublattices[p, ..., 0::2, :]
-        out[..., 1::2, 1 - p :: 2] = sublattices[p, ..., 1::2, :]
-    return out
-
-
-def pack(spins: np.ndarray, periodic_x: bool) -> np.ndarray:
-    """Replicas ``(R, 3, L, L)`` to the kernel's ``(2, L + 1, 3, pitch)``."""
-    R, _, L, _ = spins.shape
-    width = (L // 2) * R
-    packed = np.zeros((2, L + 1, 3, lanes(L, R) + 2 * R), np.float32)
-    strips = split(spins).transpose(0, 3, 2, 4, 1).reshape(2, L, 3, width)
-    packed[:, :L, :, R : R + width] = strips
-    if periodic_x:
-        packed[:, :L, :, :R] = strips[..., -R:]
-        packed[:, :L, :, R + width : 2 * R + width] = strips[..., :R]
-    return packed
-
-
-def unpack(packed: np.ndarray, replicas: int) -> np.ndarray:
-    """The inverse of :func:`pack`."""
-    L = packed.shape[1] - 1
-    strips = packed[:, :L, :, replicas : replicas + (L // 2) * replicas]
-    return merge(strips.reshape(2, L, 3, L // 2, replicas).transpose(0, 4, 2, 1, 3))
-
-
-def select(packed: np.ndarray, replicas: int, keep: np.ndarray) -> np.ndarray:
-    """A smaller batch, of the replicas that the mask ``keep`` names."""
-    half, n = packed.shape[1] // 2, int(keep.sum())
-    strips = packed[..., : (half + 2) * replicas].reshape(*packed.shape[:-1], half + 2, replicas)[..., keep]
-    chosen = np.zeros((*packed.shape[:-1], lanes(2 * half, n) + 2 * n), np.float32)
-    chosen[..., : (half + 2) * n] = strips.reshape(*packed.shape[:-1], -1)
-    return chosen

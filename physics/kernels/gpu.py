@@ -18,8 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from physics.annealing import Replicas
-from physics.kernels import cpu
+from physics.kernels import layout
+from physics.replicas import Replicas
 
 HEAT_BATH, REFLECT, ALIGN, TORQUE, ENERGY = (tl.constexpr(move) for move in range(5))
 BLOCK = 512
@@ -65,6 +65,38 @@ def _heat_bath(hx, hy, hz, T, bits, phase):
     return scale * hx - x, scale * hy - y, scale * wz - z
 
 
+@triton.jit
+def _field(other, y, j, r, p, L, half, R, J, D, inside, OPEN_X: tl.constexpr, OPEN_Y: tl.constexpr):
+    """The field of the neighbours of a site, without that along z."""
+    odd = (y + p) & 1
+    up, down, left, right = y + 1, y - 1, j - 1 + odd, j + odd
+    has_up, has_down, has_left, has_right = inside, inside, inside, inside
+    if OPEN_Y:
+        has_up, has_down = inside & (up < L), inside & (down >= 0)
+    if OPEN_X:
+        has_left, has_right = inside & (left >= 0), inside & (right < half)
+    ux, uy, uz = _spin(other, tl.where(up == L, 0, up), j, r, L, half, R, has_up)
+    dx, dy, dz = _spin(other, tl.where(down < 0, L - 1, down), j, r, L, half, R, has_down)
+    lx, ly, lz = _spin(other, y, tl.where(left < 0, half - 1, left), r, L, half, R, has_left)
+    rx, ry, rz = _spin(other, y, tl.where(right == half, 0, right), r, L, half, R, has_right)
+    hx = J * (ux + dx + lx + rx) - D * (uz - dz)
+    hy = J * (uy + dy + ly + ry) + D * (rz - lz)
+    hz = J * (uz + dz + lz + rz) + D * (ux - dx - ry + ly)
+    return hx, hy, hz
+
+
+@triton.jit
+def _aligned(hx, hy, hz, x, y_, z, K, omega):
+    """A greedy step towards the field, as the CPU kernel's."""
+    hx += 2.0 * tl.maximum(-K, 0.0) * x
+    hy += 2.0 * tl.maximum(-K, 0.0) * y_
+    hz += 2.0 * tl.maximum(K, 0.0) * z
+    scale = omega / tl.sqrt(hx * hx + hy * hy + hz * hz + 1e-20)
+    nx, ny, nz = x + scale * hx - omega * x, y_ + scale * hy - omega * y_, z + scale * hz - omega * z
+    norm = 1.0 / tl.sqrt(nx * nx + ny * ny + nz * nz + 1e-20)
+    return nx * norm, ny * norm, nz * norm
+
+
 @triton.jit(do_not_specialize=["p", "seed", "sweep"])
 def _move(
     spins, present, temperatures, indices, out, p, L, half, R, J, D, B, K, omega, seed, sweep,
@@ -82,22 +114,7 @@ def _move(
         tl.load(own + step + k, inside, 0.0),
         tl.load(own + 2 * step + k, inside, 0.0),
     )
-
-    odd = (y + p) & 1
-    up, down, left, right = y + 1, y - 1, j - 1 + odd, j + odd
-    has_up, has_down, has_left, has_right = inside, inside, inside, inside
-    if OPEN_Y:
-        has_up, has_down = inside & (up < L), inside & (down >= 0)
-    if OPEN_X:
-        has_left, has_right = inside & (left >= 0), inside & (right < half)
-    ux, uy, uz = _spin(other, tl.where(up == L, 0, up), j, r, L, half, R, has_up)
-    dx, dy, dz = _spin(other, tl.where(down < 0, L - 1, down), j, r, L, half, R, has_down)
-    lx, ly, lz = _spin(other, y, tl.where(left < 0, half - 1, left), r, L, half, R, has_left)
-    rx, ry, rz = _spin(other, y, tl.where(right == half, 0, right), r, L, half, R, has_right)
-    hx = J * (ux + dx + lx + rx) - D * (uz - dz)
-    hy = J * (uy + dy + ly + ry) + D * (rz - lz)
-    hz = J * (uz + dz + lz + rz) + D * (ux - dx - ry + ly)
-
+    hx, hy, hz = _field(other, y, j, r, p, L, half, R, J, D, inside, OPEN_X, OPEN_Y)
     if MOVE == ENERGY:
         tl.store(out + k, -0.5 * (x * hx + y_ * hy + z * hz) - B * z - K * z * z, inside)
         return
@@ -118,13 +135,7 @@ def _move(
         scale = 2.0 * (x * hx + y_ * hy + z * hz) / (hx * hx + hy * hy + hz * hz + 1e-20)
         nx, ny, nz = scale * hx - x, scale * hy - y_, scale * hz - z
     else:
-        hx += 2.0 * tl.maximum(-K, 0.0) * x
-        hy += 2.0 * tl.maximum(-K, 0.0) * y_
-        hz += 2.0 * tl.maximum(K, 0.0) * z
-        scale = omega / tl.sqrt(hx * hx + hy * hy + hz * hz + 1e-20)
-        nx, ny, nz = x + scale * hx - omega * x, y_ + scale * hy - omega * y_, z + scale * hz - omega * z
-        norm = 1.0 / tl.sqrt(nx * nx + ny * ny + nz * nz + 1e-20)
-        nx, ny, nz = nx * norm, ny * norm, nz * norm
+        nx, ny, nz = _aligned(hx, hy, hz, x, y_, z, K, omega)
     if ANISOTROPIC and MOVE != ALIGN:
         u = ((test >> 8).to(tl.float32) + 1.0) * 5.9604644775390625e-08
         accept = u <= tl.exp(-tl.maximum(K * (z * z - nz * nz), 0.0) / T)
@@ -137,18 +148,18 @@ def _move(
 
 
 class GPUReplicas(Replicas):
-    """:class:`physics.annealing.Replicas` on a GPU: the CPU kernel's statistics, other random numbers."""
+    """:class:`physics.replicas.Replicas` on a GPU: the CPU kernel's statistics, other random numbers."""
 
     def _place(self, spins: np.ndarray, sites: np.ndarray, seeds: np.ndarray, seed: int, indices: np.ndarray) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"  # where only Triton's interpreter runs
-        packed = cpu.split(spins).transpose(0, 2, 3, 4, 1)
+        packed = layout.split(spins).transpose(0, 2, 3, 4, 1)
         self._sublattices = torch.from_numpy(np.ascontiguousarray(packed)).to(device)
-        self._present = torch.from_numpy(cpu.split(sites)).to(device) if self.hamiltonian.mask else None
+        self._present = torch.from_numpy(layout.split(sites)).to(device) if self.magnet.mask else None
         self._indices = torch.from_numpy(indices).to(device)
         self._seed, self._sweeps = seed % 2**63, 0
 
     def _launch(self, p: int, move: tl.constexpr, temperatures: Tensor, omega: float, out: Tensor) -> None:
-        h, half = self.hamiltonian, self.L // 2
+        h, half = self.magnet, self.L // 2
         _move[(triton.cdiv(self.L * half * self.size, BLOCK),)](
             self._sublattices, out if self._present is None else self._present, temperatures, self._indices, out,
             p, self.L, half, self.size, h.J, h.D, h.B, h.K, omega, self._seed, self._sweeps,
@@ -194,4 +205,4 @@ class GPUReplicas(Replicas):
         return chosen
 
     def _lattices(self) -> np.ndarray:
-        return cpu.merge(self._sublattices.cpu().numpy().transpose(0, 4, 1, 2, 3))
+        return layout.merge(self._sublattices.cpu().numpy().transpose(0, 4, 1, 2, 3))

@@ -15,12 +15,17 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from orchestrator import anneal, datasets, train
-from orchestrator.config import DatasetConfig, TrainConfig
+from orchestrator.data import run
+from orchestrator.data.request import DatasetConfig
+from orchestrator.data.shards import is_whole
 from orchestrator.store import Store
+from orchestrator.training import run as training
+from orchestrator.training.request import TrainConfig
 
 KILLS = 20
-CONFIG = DatasetConfig.model_validate({"L": 16, "schedule": {"sweeps": 300, "finish": 20}, "configurations": 512 * 64})
+CONFIG = DatasetConfig.model_validate(
+    {"L": 16, "sampler": {"sweeps": 300, "overrelaxation": 3, "finish": 20}, "configurations": 512 * 64}
+)
 
 
 @pytest.fixture
@@ -56,11 +61,11 @@ class Witness(threading.Thread):
 def test_twenty_actors_killed_and_a_node_removed_leave_the_undisturbed_bytes(cluster, tmp_path, monkeypatch):
     ray.init(address=cluster.address, log_to_driver=False)
     calm, stormy = Store(str(tmp_path / "calm")), Store(str(tmp_path / "stormy"))
-    anneal.make(CONFIG, calm, actors=4)
+    run.make(CONFIG, calm, actors=4)
 
     hired, killed, chance = [], [], random.Random(0)
-    hire = anneal.Annealer.remote
-    monkeypatch.setattr(anneal.Annealer, "remote", lambda *a: hired.append(hire(*a)) or hired[-1])
+    hire = run.SamplingActor.remote
+    monkeypatch.setattr(run.SamplingActor, "remote", lambda *a: hired.append(hire(*a)) or hired[-1])
 
     def kill_one():
         alive = [actor for actor in hired if actor not in killed]
@@ -70,7 +75,7 @@ def test_twenty_actors_killed_and_a_node_removed_leave_the_undisturbed_bytes(clu
 
     witness = Witness(Path(stormy.folder("datasets", CONFIG.name)), kill_one)
     witness.start()
-    maker = threading.Thread(target=anneal.make, args=(CONFIG, stormy, 4))
+    maker = threading.Thread(target=run.make, args=(CONFIG, stormy, 4))
     maker.start()
     while len(killed) < KILLS // 2 or not witness.seen:
         time.sleep(0.1)
@@ -85,11 +90,24 @@ def test_twenty_actors_killed_and_a_node_removed_leave_the_undisturbed_bytes(clu
     assert shards(stormy) == shards(calm)
     now = {path.name: path.stat().st_mtime_ns for path in witness.folder.glob("*.parquet")}
     assert {name: now[name] for name in witness.seen} == witness.seen, "a finished shard was made again"
-    assert datasets.is_whole(stormy.card("datasets", CONFIG.name))
+    assert is_whole(stormy.card("datasets", CONFIG.name))
 
 
 def test_a_driver_killed_on_a_cluster_is_continued_there(cluster, tmp_path):
-    command = [sys.executable, "-m", "orchestrator.cli", "anneal", "--L", "16", "--sweeps", "300", "--finish", "20"]
+    command = [
+        sys.executable,
+        "-m",
+        "orchestrator.cli",
+        "anneal",
+        "--L",
+        "16",
+        "--sweeps",
+        "300",
+        "--overrelaxation",
+        "3",
+        "--finish",
+        "20",
+    ]
     command += ["--n", str(CONFIG.configurations), "--store", str(tmp_path / "store")]
     environment = {**os.environ, "RAY_ADDRESS": cluster.address}
     store = Store(str(tmp_path / "store"))
@@ -104,9 +122,9 @@ def test_a_driver_killed_on_a_cluster_is_continued_there(cluster, tmp_path):
     finished = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
     subprocess.run(command, env=environment, check=True, capture_output=True)
     after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
-    assert 5 <= len(finished) < len(after) == len(anneal.shards(CONFIG))
+    assert 5 <= len(finished) < len(after) == len(run.shards(CONFIG))
     assert {name: after[name] for name in finished} == finished
-    assert datasets.is_whole(store.card("datasets", CONFIG.name))
+    assert is_whole(store.card("datasets", CONFIG.name))
 
 
 @pytest.mark.slow
@@ -117,7 +135,7 @@ def test_an_elastic_training_goes_on_with_the_node_that_is_left(cluster, tmp_pat
     store = Store(str(tmp_path / "store"))
     config = TrainConfig.model_validate(
         {
-            "dataset": {"L": 16, "schedule": {"sweeps": 20}, "configurations": 256},
+            "dataset": {"L": 16, "sampler": {"sweeps": 20}, "configurations": 256},
             "system": {"name": "vae", "width": 4, "latent": 8},
             "batch": 16,
             "steps": 2000,
@@ -125,7 +143,7 @@ def test_an_elastic_training_goes_on_with_the_node_that_is_left(cluster, tmp_pat
             "resources": {"workers": [1, 2]},
         }
     )
-    trained = threading.Thread(target=train.run, args=(config, store))
+    trained = threading.Thread(target=training.run, args=(config, store))
     trained.start()
     checkpoint = Path(store.folder("models", config.name)) / "checkpoint.safetensors"
     while not checkpoint.exists():

@@ -6,14 +6,12 @@ from torch import nn
 
 from nets.layers import CircularConv2d, UpsampleConv2d, circular_pad
 from nets.losses import kl_divergence, reconstruction
-from nets.metrics import ensemble
-from nets.sampling import decode, prior
-from nets.training import DivergedError, fit
-from nets.vae import VAE, VAEConfig, build, step
-from physics.hamiltonian import Hamiltonian
-from physics.textures import spiral
+from nets.system import Batch, build
+from nets.training import Data, DivergedError, fit
+from nets.vae import VAE, VAEConfig
+from physics.chiral import ChiralMagnet
 
-H = Hamiltonian(D=1.0, B=0.2)
+H = ChiralMagnet(D=1.0, B=0.2)
 
 
 def some_spins(n=64, L=16):
@@ -100,7 +98,7 @@ def trained(seed=3, spins=None):
     system, course = made(), []
     fit(
         system,
-        some_spins() if spins is None else spins,
+        Data(some_spins() if spins is None else spins),
         16,
         range(60),
         seed,
@@ -128,7 +126,7 @@ def test_a_step_goes_down_the_gradient_of_equation_3():
     kl = 0.5 * (log_variance.exp() + mean**2 - log_variance - 1).sum() / len(spins)
     losses = {"reconstruction": ((output - spins) ** 2).mean(), "kl": kl, "energy": H.energy(output).sum() / len(spins)}
     (losses["reconstruction"] + 1e-4 * kl + 0.1 * losses["energy"]).backward()
-    found = step(config, system, spins, lambda *shape: torch.randn(shape, generator=rng.manual_seed(5)))
+    found = config.step(system, Batch(spins), lambda *shape: torch.randn(shape, generator=rng.manual_seed(5)))
     assert {key: value.item() for key, value in found.items()} == pytest.approx(
         {key: value.item() for key, value in losses.items()}, rel=1e-5
     )
@@ -141,17 +139,3 @@ def test_a_loss_that_is_not_a_number_stops_training():
     spins[5] = torch.nan
     with pytest.raises(DivergedError, match="reconstruction = nan"):
         trained(spins=spins)
-
-
-def test_chunks_decode_as_the_whole():
-    model = VAE(VAEConfig(L=16, latent=8)).eval()
-    codes = prior(37, 8, 0)
-    assert torch.allclose(decode(model, codes), decode(model, codes, 37), atol=1e-6)
-
-
-def test_figures_of_one_state_repeated():
-    state = torch.from_numpy(spiral(Hamiltonian(D=0.5), 32, 2, 0)).float().expand(4, 3, 32, 32)
-    figures = ensemble(state, Hamiltonian(D=0.5))
-    assert figures["kspace_mse"] == pytest.approx(0, abs=1e-9)
-    assert figures["mz_mean"] == pytest.approx(0, abs=1e-6)
-    assert figures["nodal_points"] == 0

@@ -8,20 +8,24 @@ from pathlib import Path
 import pytest
 import ray
 
-from orchestrator.config import DatasetConfig, SweepConfig
+from orchestrator.config import load
+from orchestrator.data.request import DatasetConfig
 from orchestrator.store import Store
+from orchestrator.sweeps.request import SweepConfig
 
 TINY = """
-name: tiny
+label: tiny
 dataset:
   L: 16
   hamiltonian: {D: 1.0, B: 0.4}
-  schedule: {sweeps: 20, finish: 50}
+  sampler: {sweeps: 20, finish: 50}
   configurations: 256
-training: {batch: 16, warmup_steps: 30, steps: 10}
-scan: {beta_start: 1.0e-5, gammas: [1, 10, 100], refine: 1}
-space: {scan.beta: [1.0e-4]}
-seeds: [0, 1]
+system: {name: evae-2021}
+batch: 16
+steps: 10
+trial: {name: collapse, beta_start: 1.0e-5, gammas: [1, 10, 100], refine: 1, warmup_steps: 30}
+space: {system.beta: [1.0e-4]}
+seeds: 2
 """
 
 
@@ -47,11 +51,10 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def swept(tiny: Path, tmp_path_factory: pytest.TempPathFactory, on_ray: None) -> tuple[SweepConfig, Store]:
     """An undisturbed sweep of the tiny space."""
-    from orchestrator import sweep
-    from orchestrator.config import load
+    from orchestrator.sweeps import run
 
     config, store = load(SweepConfig, str(tiny)), Store(str(tmp_path_factory.mktemp("swept") / "store"))
-    sweep.run(config, store)
+    run.run(config, store)
     return config, store
 
 
@@ -60,13 +63,13 @@ def trained(on_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """An undisturbed training of the small hybrid."""
     from driving import HYBRID
 
-    from orchestrator import train
+    from orchestrator.training import run
 
     store = Store(str(tmp_path_factory.mktemp("trained") / "store"))
-    train.run(HYBRID, store)
+    run.run(HYBRID, store)
     return store
 
 
 @pytest.fixture(scope="session")
 def small_data() -> DatasetConfig:
-    return DatasetConfig.model_validate({"L": 8, "schedule": {"sweeps": 5, "finish": 20}, "configurations": 4096 * 4})
+    return DatasetConfig.model_validate({"L": 8, "sampler": {"sweeps": 5, "finish": 20}, "configurations": 4096 * 4})

@@ -1,3 +1,4 @@
+import subprocess
 import threading
 from pathlib import Path
 
@@ -8,30 +9,30 @@ import ray
 import torch
 from driving import contents, kill_when, orch
 
-from orchestrator import anneal, datasets
-from orchestrator.config import DatasetConfig
+from orchestrator.data import run, shards
+from orchestrator.data.request import DatasetConfig
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
-from physics.annealing import anneal as anneal_here
+from physics.annealing import Annealing
 
 COMMAND = ["anneal", "--L", "8", "--sweeps", "5", "--finish", "20", "--n", "16384"]
-SLOW = ["anneal", "--L", "16", "--sweeps", "300", "--finish", "20", "--n", "16384"]
+SLOW = ["anneal", "--L", "16", "--sweeps", "300", "--overrelaxation", "1", "--finish", "20", "--n", "16384"]
 
 
 def test_one_actor_and_two_make_the_same_bytes(small_data, on_ray, tmp_path):
     one, two = Store(str(tmp_path / "one")), Store(str(tmp_path / "two"))
-    anneal.make(small_data, one, actors=1)
-    anneal.make(small_data, two, actors=2)
+    run.make(small_data, one, actors=1)
+    run.make(small_data, two, actors=2)
     assert contents(one, "datasets") == contents(two, "datasets")
-    assert len(contents(one, "datasets")) == len(anneal.shards(small_data)) + 1
+    assert len(contents(one, "datasets")) == len(run.shards(small_data)) + 1
 
 
 def test_the_data_are_what_the_kernel_makes(small_data, on_ray, store):
-    anneal.make(small_data, store)
-    spins = datasets.read(small_data.name, store)
+    run.make(small_data, store)
+    spins = shards.read(small_data.name, store)
     assert spins.shape == (small_data.configurations, 3, 8, 8)
     chosen = [0, 777, 5000, 16383]
-    alone = anneal_here(small_data.hamiltonian, small_data.schedule, 8, small_data.seed, chosen)
+    alone = small_data.sampler.sample(small_data.hamiltonian, 8, small_data.seed, chosen).spins
     assert np.array_equal(spins[np.array(chosen)].numpy(), alone)
     shard = pq.read_table(Path(store.folder("datasets", small_data.name)) / "00000000.parquet")
     energy = small_data.hamiltonian.energy(spins[: len(shard)].tensor())
@@ -41,8 +42,8 @@ def test_the_data_are_what_the_kernel_makes(small_data, on_ray, store):
 
 
 def test_rows_are_gathered_from_a_view_as_from_a_tensor(small_data, on_ray, store):
-    anneal.make(small_data, store)
-    spins = datasets.read(small_data.name, store)
+    run.make(small_data, store)
+    spins = shards.read(small_data.name, store)
     whole = spins.tensor()
     order = torch.randperm(len(spins), generator=torch.Generator().manual_seed(0))[:500]
     assert torch.equal(spins[order], whole[order])
@@ -56,20 +57,20 @@ def test_rows_are_gathered_from_a_view_as_from_a_tensor(small_data, on_ray, stor
 
 
 def test_the_data_card_is_written_once_the_data_are_whole(small_data, on_ray, store):
-    anneal.make(small_data, store)
+    run.make(small_data, store)
     page = Path(store.folder("datasets", small_data.name)) / "report.html"
-    assert "16384 configurations, L = 8" in page.read_text()
+    assert "16384 configurations of a ChiralMagnet, L = 8, by annealing" in page.read_text()
     page.unlink()
-    anneal.make(small_data, store)
+    run.make(small_data, store)
     assert page.exists()
 
 
 def test_actors_killed_at_random_cost_nothing_but_time(small_data, on_ray, tmp_path, monkeypatch):
     calm, stormy = Store(str(tmp_path / "calm")), Store(str(tmp_path / "stormy"))
-    anneal.make(small_data, calm)
+    run.make(small_data, calm)
     actors = []
-    hire = anneal.Annealer.remote
-    monkeypatch.setattr(anneal.Annealer, "remote", lambda *a: actors.append(hire(*a)) or actors[-1])
+    hire = run.SamplingActor.remote
+    monkeypatch.setattr(run.SamplingActor, "remote", lambda *a: actors.append(hire(*a)) or actors[-1])
     killed = []
 
     def storm():
@@ -81,7 +82,7 @@ def test_actors_killed_at_random_cost_nothing_but_time(small_data, on_ray, tmp_p
     over = threading.Event()
     thread = threading.Thread(target=storm)
     thread.start()
-    anneal.make(small_data, stormy)
+    run.make(small_data, stormy)
     over.set()
     thread.join()
     assert killed
@@ -89,8 +90,6 @@ def test_actors_killed_at_random_cost_nothing_but_time(small_data, on_ray, tmp_p
 
 
 def test_a_killed_driver_carries_on_with_what_is_finished(tmp_path, on_ray):
-    import subprocess
-
     folder = tmp_path / "killed" / "datasets"
     kill_when(orch(*SLOW, "--store", str(tmp_path / "killed")), lambda: len(list(folder.glob("*/*.parquet"))) >= 3)
     finished = {path.name: path.stat().st_mtime_ns for path in folder.glob("*/*.parquet")}
@@ -103,23 +102,23 @@ def test_a_killed_driver_carries_on_with_what_is_finished(tmp_path, on_ray):
 
 
 def test_a_corrupted_shard_is_named(small_data, on_ray, store):
-    anneal.make(small_data, store)
+    run.make(small_data, store)
     shard = Path(store.folder("datasets", small_data.name)) / "00002048.parquet"
     content = bytearray(shard.read_bytes())
     content[5000] ^= 1
     shard.write_bytes(content)
     with pytest.raises(RequestError, match=r"00002048.parquet: damaged"):
-        datasets.read(small_data.name, store)
+        shards.read(small_data.name, store)
 
 
 def test_a_data_set_that_is_not_whole_is_not_read(small_data, store):
-    datasets.write_manifest(small_data, store, [])
+    shards.write_manifest(small_data, store, [])
     with pytest.raises(RequestError, match="not whole"):
-        datasets.read(small_data.name, store)
+        shards.read(small_data.name, store)
 
 
 def test_shards_hold_every_configuration_once(small_data):
-    parts = anneal.shards(small_data)
+    parts = run.shards(small_data)
     assert [i for part in parts for i in part] == list(range(small_data.configurations))
 
 
@@ -127,29 +126,30 @@ def test_shards_hold_every_configuration_once(small_data):
 def on_gpu(monkeypatch):
     """The GPU that Ray is told of, with the kernel in Triton's interpreter where there is none."""
     pytest.importorskip("triton")
-    monkeypatch.setattr(anneal, "device_for", lambda config, store: "gpu")
+    monkeypatch.setattr(run, "device_for", lambda config, store: "gpu")
 
 
 def test_a_gpu_actor_makes_several_shards_in_one_go(on_ray, on_gpu, store, monkeypatch):
     config = DatasetConfig.model_validate(
-        {"L": 4, "schedule": {"sweeps": 2, "overrelaxation": 1, "finish": 3}, "configurations": 8192 * 2 + 100}
+        {"L": 4, "sampler": {"sweeps": 2, "overrelaxation": 1, "finish": 3}, "configurations": 64 * 2 + 10}
     )
-    parts = anneal.shards(config)
-    monkeypatch.setattr(anneal, "batch_size", lambda L, device="cpu": 16384 if device == "gpu" else 8192)
-    assert [len(task) for task in anneal.tasks(config, parts, "gpu")] == [2, 1]
-    assert [len(task) for task in anneal.tasks(config, parts, "cpu")] == [1, 1, 1]
-    card = anneal.make(config, store)
+    monkeypatch.setattr(Annealing, "batch", lambda self, L, device="cpu": 128 if device == "gpu" else 64)
+    parts = run.shards(config)
+    assert [len(task) for task in run.tasks(config, parts, "gpu")] == [2, 1]
+    assert [len(task) for task in run.tasks(config, parts, "cpu")] == [1, 1, 1]
+    name, card = run.make(config, store)
+    assert name == config.name
     assert card["device"] == "gpu"
     assert len(card["shards"]) == 3
-    chosen = np.array([0, 8191, 8192, 16400])
-    alone = anneal_here(config.hamiltonian, config.schedule, 4, config.seed, chosen, device="gpu")
-    assert np.array_equal(datasets.read(config.name, store)[chosen].numpy(), alone)
+    chosen = np.array([0, 63, 64, 130])
+    alone = config.sampler.sample(config.hamiltonian, 4, config.seed, chosen, "gpu").spins
+    assert np.array_equal(shards.read(config.name, store)[chosen].numpy(), alone)
 
 
 def test_data_begun_on_a_gpu_are_not_continued_without_one(small_data, on_ray, store):
-    datasets.write_manifest(small_data, store, [], "gpu")
+    shards.write_manifest(small_data, store, [], "gpu")
     with pytest.raises(RequestError, match="begun on a GPU; expected a cluster with one"):
-        anneal.make(small_data, store)
+        run.make(small_data, store)
 
 
 class Astray(Store):
@@ -161,4 +161,4 @@ class Astray(Store):
 
 def test_actors_that_cannot_start_end_the_run(small_data, on_ray, tmp_path):
     with pytest.raises(ray.exceptions.RayActorError, match="/etc: not a store"):
-        anneal.make(small_data, Astray(str(tmp_path / "store")))
+        run.make(small_data, Astray(str(tmp_path / "store")))

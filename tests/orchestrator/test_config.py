@@ -1,11 +1,22 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
-from nets.collapse import Stage
-from orchestrator.config import SPACES, DatasetConfig, OptimizeConfig, Range, SweepConfig, TrainConfig, load
+from orchestrator.config import PRESETS, load, read_yaml
+from orchestrator.data.request import DatasetConfig
 from orchestrator.errors import RequestError
+from orchestrator.optimization.request import OptimizeConfig
+from orchestrator.sweeps.request import SweepConfig
+from orchestrator.training.request import TrainConfig
+from physics.states import mask_named
+from search.space import Range
+
+ROOMS = {"data": DatasetConfig, "systems": TrainConfig, "sweeps": SweepConfig}
+
+
+def labyrinth(name: str, scale: str | None) -> dict:
+    assert name == "labyrinth"
+    return load(DatasetConfig, "labyrinth.yaml", scale).model_dump()
 
 
 def refused(kind, **settings):
@@ -14,28 +25,26 @@ def refused(kind, **settings):
     return str(error.value)
 
 
-@pytest.mark.parametrize("space", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.name)
-def test_every_shipped_space_is_valid_at_every_scale(space):
-    content = yaml.safe_load(space.read_text())
-    for scale in [None, *content.get("scales", {})]:
-        if "scan" in content:
-            assert load(SweepConfig, space.name, scale).points()
-        elif "system" in content:
-            dataset = load(DatasetConfig, "labyrinth.yaml", scale)
-            assert load(TrainConfig, space.name, scale, {"dataset": dataset.model_dump()}).system.L == dataset.L
+@pytest.mark.parametrize("preset", sorted(PRESETS.glob("*/*.yaml")), ids=lambda path: path.name)
+def test_every_preset_is_valid_at_every_scale(preset):
+    for scale in [None, *read_yaml(preset.name).get("scales", {})]:
+        config = load(ROOMS[preset.parent.name], preset.name, scale, references={"dataset": labyrinth})
+        if isinstance(config, DatasetConfig):
+            assert config.configurations
         else:
-            assert load(DatasetConfig, space.name, scale).configurations
+            assert config.system.L == config.dataset.L
+        if isinstance(config, SweepConfig):
+            assert config.points()
+            assert len(list(config.grid())) == len(config.points()) * config.seeds
 
 
 def test_paper_scale_has_the_sizes_of_the_paper():
     config = load(SweepConfig, "evae.yaml", "paper")
     assert (config.dataset.L, config.dataset.configurations) == (128, 39_300)
     assert (config.dataset.hamiltonian.D, config.dataset.hamiltonian.B) == (0.3, 0.05)
-    stage = config.stage(0, Stage(1e-3, 1.0, None), None)
+    stage = next(config.trial.trainings(next(config.grid()).training))
     assert stage.kept == pytest.approx(34_300, abs=20)
-    hybrid = load(
-        TrainConfig, "hybrid.yaml", "paper", {"dataset": load(DatasetConfig, "labyrinth.yaml", "paper").model_dump()}
-    )
+    hybrid = load(TrainConfig, "hybrid.yaml", "paper", references={"dataset": labyrinth})
     assert hybrid.kept == 30_000
     assert hybrid.steps * hybrid.batch == 100 * hybrid.kept
     assert hybrid.system.widths == [64, 128, 256, 512, 1024]
@@ -47,8 +56,8 @@ def test_paper_scale_has_the_sizes_of_the_paper():
         ({"hamiltonian.Dd": 1}, "hamiltonian.Dd: unknown key, did you mean D?"),
         ({"hamiltonian.D": "much"}, "hamiltonian.D: expected a number"),
         ({"hamiltonian.D": float("nan")}, "hamiltonian.D: expected a finite number"),
-        ({"schedule.T_end": -1}, "schedule.T_end: expected greater than 0, found -1"),
-        ({"schedule.T_start": 0.0001}, "T_end: expected at most T_start"),
+        ({"sampler.T_end": -1}, "sampler.T_end: expected greater than 0, found -1"),
+        ({"sampler.T_start": 0.0001}, "T_end: expected at most T_start"),
         ({"L": 33}, "L: expected an even number of at least 4, found 33"),
         ({"configurations": 0}, "configurations: expected greater than 0, found 0"),
         ({"hamiltonian.mask": ["10", "01"]}, "mask of 2 x 2 sites on a lattice of 32 x 32"),
@@ -64,20 +73,30 @@ def test_a_bad_data_set_is_one_line_with_key_value_and_expectation(settings, sai
     ("settings", "said"),
     [
         ({"dataset.L": 40}, "expected a multiple of 16, found 40"),
-        ({"space": {"scan.beta": []}}, "expected at least one value, found an empty range"),
-        ({"space": {"scan.beta": {"log_uniform": [1e-3, 1e-4]}}, "trials": 2}, "low < high"),
-        ({"space": {"scan.beta": {"log_uniform": [0, 1]}}, "trials": 2}, "log_uniform: expected low > 0"),
-        ({"space": {"scan.beta": {"uniform": [1e-4, 1e-3]}}}, "trials: expected a number"),
-        ({"space": {"scan.betta": [1e-3]}}, "space.scan.betta: unknown key, did you mean beta?"),
-        ({"space": {"dataset.L": [32]}}, "space.dataset.L: expected a key of model, training or scan"),
-        ({"space": {"training.batch": [1]}}, "space.training.batch: expected greater than or equal to 2"),
-        ({"scan.gammas": [10, 1]}, "gammas: expected rising values"),
-        ({"seeds": []}, "seeds"),
-        ({"dataset.configurations": 100}, "dataset.configurations: expected at least two batches of 100, found 100"),
+        ({"space": {"system.beta": []}}, "expected at least one value, found an empty range"),
+        ({"space": {"system.beta": {"log_uniform": [1e-3, 1e-4]}}, "trials": 2}, "low < high"),
+        ({"space": {"system.beta": {"log_uniform": [0, 1]}}, "trials": 2}, "log_uniform: expected low > 0"),
+        ({"space": {"system.beta": {"uniform": [1e-4, 1e-3]}}}, "trials: expected a number"),
+        ({"space": {"system.betta": [1e-3]}}, "space.system.betta: unknown key, did you mean beta?"),
+        ({"space": {"seeds": [1]}}, "space.seeds: unknown key"),
+        ({"space": {"label": ["a"]}}, "space.label: unknown key"),
+        ({"space": {"batch": [1]}}, "space.batch: expected greater than or equal to 2"),
+        ({"space": {"dataset.hamiltonian.D": [0.3, "much"]}}, "space.dataset.hamiltonian.D: expected a number"),
+        ({"space": {"trial.gammas": [[1, 10], [10, 1]]}}, "gammas: expected rising values"),
+        ({"trial.gammas": [10, 1]}, "gammas: expected rising values"),
+        ({"trial.name": "colapse"}, "did you mean collapse?"),
+        ({"seeds": 0}, "seeds: expected greater than 0, found 0"),
+        ({"metric": "gamma_z"}, "metric: unknown figure, did you mean gamma_c?, found 'gamma_z'"),
+        ({"mode": "least"}, "mode: expected 'min' or 'max', found 'least'"),
+        ({"dataset.configurations": 100}, "dataset.configurations: expected a batch of 100 to train on, found 90"),
     ],
 )
 def test_a_bad_sweep_is_refused(settings, said):
-    assert said in refused(SweepConfig, **settings)
+    with pytest.raises(RequestError) as error:
+        load(SweepConfig, "evae.yaml", settings={"batch": 100, **settings})
+    assert said in str(error.value)
+    assert str(error.value).startswith("evae.yaml: ")
+    assert "\n" not in str(error.value)
 
 
 def test_all_problems_are_named_at_once():
@@ -86,7 +105,7 @@ def test_all_problems_are_named_at_once():
 
 def test_elite_must_leave_room():
     assert "elite: expected less than the population of 10, found 10" in refused(
-        OptimizeConfig, elite=10, population=10
+        OptimizeConfig, **{"optimizer.elite": 10, "optimizer.population": 10}
     )
 
 
@@ -97,7 +116,7 @@ def test_ranges_have_short_forms():
 
 
 def test_points_are_the_product_with_the_last_key_fastest():
-    space = {"scan.beta": [1e-3, 1e-4], "training.batch": [10, 20]}
+    space = {"system.beta": [1e-3, 1e-4], "batch": [10, 20]}
     points = load(SweepConfig, settings={"space": space}).points()
     assert [tuple(point.values()) for point in points] == [(1e-3, 10), (1e-3, 20), (1e-4, 10), (1e-4, 20)]
 
@@ -121,7 +140,96 @@ def test_broken_yaml_names_file_and_line(tmp_path: Path):
 def test_the_name_of_a_data_set_follows_all_that_makes_it():
     names = {
         load(DatasetConfig, settings=settings).name
-        for settings in ({}, {"seed": 1}, {"schedule.sweeps": 7}, {"hamiltonian.K": 0.1}, {"configurations": 7})
+        for settings in ({}, {"seed": 1}, {"sampler.sweeps": 7}, {"hamiltonian.K": 0.1}, {"configurations": 7})
     }
     assert len(names) == 5
     assert load(DatasetConfig).name == load(DatasetConfig, settings={"L": 32}).name
+
+
+def test_the_sampler_of_an_old_file_is_called_its_schedule(tmp_path: Path):
+    schedule = "{kind: quadratic, T_start: 1.5, sweeps: 7, overrelaxation: 0}"
+    names = set()
+    for key in ("schedule", "sampler"):
+        file = tmp_path / f"{key}.yaml"
+        file.write_text(f"L: 16\nhamiltonian: {{D: 1.0}}\n{key}: {schedule}\n")
+        config = load(DatasetConfig, str(file))
+        assert (config.sampler.kind, config.sampler.sweeps) == ("quadratic", 7)
+        names.add(config.name)
+    assert len(names) == 1
+    assert names != {load(DatasetConfig, settings={"L": 16, "hamiltonian.D": 1.0}).name}
+
+
+def test_of_schedule_and_sampler_only_one_is_a_key():
+    assert "schedule: unknown key" in refused(DatasetConfig, sampler={"sweeps": 7}, schedule={"sweeps": 8})
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"hamiltonian": {"D": 0.6, "B": 0.2}, "configurations": 200, "seed": 3}, "L32-D0.6-B0.2-06199b5150d1"),
+        (
+            {"L": 16, "hamiltonian": {"K": 0.2, "dm": "neel", "boundary": "wire"}, "configurations": 64},
+            "L16-D0.6-B0-7dc86735c2ff",
+        ),
+        (
+            {
+                "L": 16,
+                "hamiltonian": {"mask": mask_named("disk", 16)},
+                "sampler": {"kind": "geometric", "sweeps": 50},
+                "configurations": 64,
+            },
+            "L16-D0.6-B0-13899ddcd370",
+        ),
+        (
+            {
+                "hamiltonian": {"D": 0.6, "B": 0.2},
+                "schedule": {"T_start": 1.5, "sweeps": 1500, "overrelaxation": 0, "finish": 20},
+                "configurations": 4000,
+            },
+            "L32-D0.6-B0.2-4a5a46d00ab1",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_data_sets_have_the_names_that_they_had_before(settings, name):
+    """Of the cards that version 0.3 wrote: a name that changes is data that is made again."""
+    assert load(DatasetConfig, settings=settings).name == name
+
+
+SMALL = {"L": 16, "hamiltonian": {"D": 1.0}, "sampler": {"sweeps": 20, "finish": 50}, "configurations": 256}
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "name"),
+    [
+        ("hybrid.yaml", {"seed": 1}, "hybrid-b0.001-g0.01-s1-5a70970f0938"),
+        ("gan.yaml", {"seed": 1}, "gan-s1-4b167015e823"),
+        ("vae.yaml", {"seed": 1}, "vae-b0.001-s1-6081c53cc903"),
+        ("vae-2022.yaml", {"seed": 1}, "vae-2022-b0.001-g0-s1-8f7339231dec"),
+        ("evae-2021.yaml", {"seed": 1}, "evae-2021-b0.001-g100-s1-903cf8250e79"),
+    ],
+)
+def test_models_have_the_names_that_they_had_before(source, settings, name):
+    settings = {"dataset": SMALL, "batch": 16, "steps": 60, **settings}
+    assert load(TrainConfig, source, settings=settings).name == name
+
+
+def test_the_stages_of_a_collapse_scan_have_the_names_that_they_had_before():
+    """The names hold those of the parents, so that the last one answers for all."""
+    trial = next(load(SweepConfig, "evae.yaml", "quick").grid())
+    chain = trial.program.trainings(trial.training)
+    stages = [next(chain)]
+    for _ in range(trial.program.length(trial.training) - 1):
+        stages.append(chain.send({"figures": {"diversity": 1.0}}))
+    assert trial.training.dataset.name == "L32-D0.6-B0.2-8c2888a5cc52"
+    assert [stage.name for stage in stages] == [
+        "evae-2021-b1e-06-g0-s0-5a031e1ecb46",
+        "evae-2021-b1e-05-g0-s0-2bf9434d72e2",
+        "evae-2021-b0.0001-g0-s0-5c011c092dc1",
+        "evae-2021-b0.001-g0-s0-ea9066020183",
+        "evae-2021-b0.001-g30-s0-d9566dd5bb54",
+        "evae-2021-b0.001-g300-s0-184b3aae2dce",
+        "evae-2021-b0.001-g3000-s0-4c2ac70aa121",
+        "evae-2021-b0.001-g10000-s0-52047cb7449d",
+    ]
+    assert stages[1].parent == stages[0].name

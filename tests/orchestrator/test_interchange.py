@@ -5,20 +5,26 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import datasets, interchange
 from orchestrator.cli import app
+from orchestrator.data import interchange, shards
+from orchestrator.data.interchange import ExportConfig
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
 from physics import ovf
-from physics.annealing import Schedule, anneal
-from physics.hamiltonian import Hamiltonian
+from physics.annealing import Annealing
+from physics.chiral import ChiralMagnet
 
 MAGNET = {"hamiltonian.D": 0.6, "hamiltonian.B": 0.2}
 
 
 @pytest.fixture(scope="module")
 def spins() -> np.ndarray:
-    return anneal(Hamiltonian(D=0.6, B=0.2), Schedule(sweeps=20, finish=50), 16, 1, range(5))
+    return Annealing(sweeps=20, finish=50).sample(ChiralMagnet(D=0.6, B=0.2), 16, 1, range(5)).spins
+
+
+def bring_in(files: list[Path], settings: dict, store: Store) -> tuple[str, dict]:
+    config, spins = interchange.read_import(files, None, None, settings)
+    return interchange.import_states(config, spins, store, f"{len(files)} imported files.")
 
 
 def run(*arguments: str) -> str:
@@ -30,33 +36,33 @@ def run(*arguments: str) -> str:
 @pytest.mark.parametrize("form", ["npy", "text", "binary4", "binary8"])
 def test_what_is_exported_comes_in_again_to_the_last_bit(form, spins, store, tmp_path):
     np.save(tmp_path / "given.npy", spins)
-    name, _ = interchange.bring_in([tmp_path / "given.npy"], MAGNET, store)
-    paths = interchange.export("datasets", name, store, tmp_path / "out", form, slice(1, 4), 1e-9)
+    name, _ = bring_in([tmp_path / "given.npy"], MAGNET, store)
+    paths = interchange.export(ExportConfig(form=form, rows="1:4"), "datasets", name, store, tmp_path / "out")
     assert len(paths) == (1 if form == "npy" else 3)
-    again, card = interchange.bring_in(paths, MAGNET, store)
+    again, card = bring_in(paths, MAGNET, store)
     assert card["configurations"] == 3
-    np.testing.assert_allclose(datasets.read(again, store).tensor(), spins[1:4], atol=1e-7)
+    np.testing.assert_allclose(shards.read(again, store).tensor(), spins[1:4], atol=1e-7)
 
 
 def test_imported_states_are_a_data_set_with_its_figures(spins, store, tmp_path):
     for i, state in enumerate(spins):
         ovf.write(tmp_path / f"{i}.ovf", 8e5 * state, "binary8")
     files = sorted(tmp_path.glob("*.ovf"))
-    name, card = interchange.bring_in(files, MAGNET, store)
+    name, card = bring_in(files, MAGNET, store)
     assert name.startswith("import-L16-D0.6-B0.2")
-    np.testing.assert_allclose(datasets.read(name, store).tensor(), spins, atol=1e-6)
+    np.testing.assert_allclose(shards.read(name, store).tensor(), spins, atol=1e-6)
     assert "5 configurations" in (Path(store.folder("datasets", name)) / "report.html").read_text()
-    assert interchange.bring_in(files, MAGNET, store)[1] == card
+    assert bring_in(files, MAGNET, store)[1] == card
 
 
 def test_sites_of_zero_length_become_the_mask(spins, store, tmp_path):
     y, x = np.mgrid[:16, :16] - 7.5
     disk = np.hypot(x, y) < 7
     np.save(tmp_path / "disk.npy", spins * disk)
-    name, card = interchange.bring_in([tmp_path / "disk.npy"], MAGNET, store)
-    hamiltonian = Hamiltonian(**card["config"]["hamiltonian"])
+    name, card = bring_in([tmp_path / "disk.npy"], MAGNET, store)
+    hamiltonian = ChiralMagnet(**card["config"]["hamiltonian"])
     np.testing.assert_array_equal(hamiltonian.sites(16), disk)
-    np.testing.assert_allclose(datasets.read(name, store).tensor(), spins * disk, atol=1e-6)
+    np.testing.assert_allclose(shards.read(name, store).tensor(), spins * disk, atol=1e-6)
 
 
 def test_the_commands_print_paths_and_refuse_to_overwrite(spins, tmp_path):
@@ -68,7 +74,7 @@ def test_the_commands_print_paths_and_refuse_to_overwrite(spins, tmp_path):
     assert [Path(path).name for path in printed] == [f"{card['name']}-{i:08d}.ovf" for i in (2, 3)]
     np.testing.assert_allclose(ovf.read(printed[0]), spins[2], atol=1e-6)
     with pytest.raises(RequestError, match="exists; expected a folder without it"):
-        interchange.export("datasets", card["name"], Store(store), tmp_path / "out", "binary4", slice(2, 4), 1e-9)
+        interchange.export(ExportConfig(rows="2:4"), "datasets", card["name"], Store(store), tmp_path / "out")
 
 
 def corrupt(case, spins, folder):
@@ -96,7 +102,7 @@ def corrupt(case, spins, folder):
 )
 def test_states_that_make_no_data_set_are_refused(case, message, spins, store, tmp_path):
     with pytest.raises(RequestError, match=message):
-        interchange.bring_in(corrupt(case, spins, tmp_path), MAGNET, store)
+        bring_in(corrupt(case, spins, tmp_path), MAGNET, store)
     assert store.names("datasets") == []
 
 
@@ -106,8 +112,8 @@ def test_files_that_cannot_be_read_are_named(spins, store, tmp_path):
     (tmp_path / "old.ovf").write_text("# OOMMF: rectangular mesh v1.0\n")
     for name in ("m.txt", "cut.npy", "old.ovf", "missing.npy"):
         with pytest.raises(RequestError, match=name):
-            interchange.bring_in([tmp_path / name], MAGNET, store)
+            bring_in([tmp_path / name], MAGNET, store)
     np.save(tmp_path / "a.npy", spins)
     np.save(tmp_path / "b.npy", spins[..., :8, :8])
     with pytest.raises(RequestError, match=r"b.npy: expected L = 16 as in .*a.npy, found 8"):
-        interchange.bring_in([tmp_path / "a.npy", tmp_path / "b.npy"], MAGNET, store)
+        bring_in([tmp_path / "a.npy", tmp_path / "b.npy"], MAGNET, store)

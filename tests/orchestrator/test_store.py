@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import RequestError
-from orchestrator.store import Store, digest
+from orchestrator.store import Store
+from physics.registry import digest
 
 
 def commit(store, name="a-1", content=b"weights", **card):

@@ -1,43 +1,98 @@
-import pandas as pd
-import pytest
-from driving import contents
+import subprocess
+from pathlib import Path
 
-from orchestrator import temper
-from orchestrator.config import TemperConfig
+import numpy as np
+import pytest
+from driving import contents, kill_when, orch
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.data import run, shards
+from orchestrator.data.request import DatasetConfig
+from orchestrator.errors import RequestError
 from orchestrator.store import Store
 
-CONFIG = TemperConfig.model_validate(
+CONFIG = DatasetConfig.model_validate(
     {
         "L": 8,
         "hamiltonian": {"D": 1.0},
-        "ladder": {"temperatures": 12, "rounds": 300, "T_min": 0.1, "T_max": 1.0},
-        "runs": 4,
+        "sampler": {"name": "tempering", "temperatures": 12, "rounds": 300, "T_min": 0.1, "T_max": 1.0},
+        "configurations": 4,
     }
 )
+COMMAND = ["temper", "--L", "8", "--D", "1", "--temperatures", "12", "--T-min", "0.1", "--T-max", "1", "--runs", "4"]
 
 
-def test_runs_find_the_exact_energy_and_are_kept(on_ray, tmp_path):
-    store = Store(str(tmp_path / "store"))
-    name, card = temper.run(CONFIG, store)
-    figures = card["figures"]
-    assert figures["runs_at_the_exact_energy"] == figures["runs_within_1e-4_of_the_lowest"] == 4
-    assert figures["energy"] == pytest.approx(figures["exact_energy"], abs=1e-5)
-    runs = pd.read_parquet(f"{store.folder('optima', name)}/runs.parquet")
-    assert len(runs) == 4
-    assert runs["energy"].min() == pytest.approx(-figures["score"])
+@pytest.fixture(scope="module")
+def tempered(on_ray, tmp_path_factory) -> Store:
+    store = Store(str(tmp_path_factory.mktemp("tempered") / "store"))
+    assert run.make(CONFIG, store)[0] == CONFIG.name
+    return store
 
 
-def test_runs_that_are_there_are_not_made_again(on_ray, tmp_path):
-    whole, cut = Store(str(tmp_path / "whole")), Store(str(tmp_path / "cut"))
-    _, card = temper.run(CONFIG, whole)
-    runs = {path: content for path, content in contents(whole, "optima").items() if path.endswith(".npz")}
+def test_runs_find_the_exact_energy_and_are_kept(tempered):
+    energy = shards.columns(CONFIG.name, tempered, ["energy"])["energy"]
+    exact = CONFIG.hamiltonian.ground_state_energy(CONFIG.L)
+    assert energy.shape == (4,)
+    assert (energy - energy.min() < 1e-4).all()
+    assert (energy - exact < 1e-4).all()
+    assert energy.min() == pytest.approx(exact, abs=1e-5)
+    page = (Path(tempered.folder("datasets", CONFIG.name)) / "report.html").read_text()
+    assert "by tempering" in page
+    assert "at the exact energy" in page
+
+
+def test_every_run_says_how_well_it_mixed(tempered):
+    """As the sampler said it, whichever columns are asked for."""
+    labels = CONFIG.sampler.sample(CONFIG.hamiltonian, CONFIG.L, CONFIG.seed, range(4)).labels
+    found = shards.columns(CONFIG.name, tempered, ["round_trips", "acceptance", "rung_energy"])
+    assert {name: values.shape for name, values in found.items()} == {
+        "round_trips": (4,),
+        "acceptance": (4, 11),
+        "rung_energy": (4, 12),
+    }
+    every = shards.columns(CONFIG.name, tempered)
+    for name, values in labels.items():
+        assert np.array_equal(found[name], values)
+        assert np.array_equal(every[name], values)
+    assert (found["acceptance"] > 0.1).all()
+    assert (np.diff(found["rung_energy"].mean(0)) > 0).all()
+    with pytest.raises(RequestError, match=f"data set {CONFIG.name}: no column charge; it has energy, mz"):
+        shards.columns(CONFIG.name, tempered, ["charge"])
+
+
+def test_runs_that_are_there_are_not_made_again(tempered, tmp_path):
+    cut = Store(str(tmp_path / "cut"))
+    runs = {path: content for path, content in contents(tempered, "datasets").items() if path.endswith(".parquet")}
     assert len(runs) == 4
     kept = sorted(runs)[:2]
     for path in kept:
-        cut.write_file(f"optima/{path}", runs[path])
-    times = {path: (tmp_path / "cut" / "optima" / path).stat().st_mtime_ns for path in kept}
-    assert temper.plan(CONFIG, cut)[0].startswith("2 of 4 runs found; 2 to make")
-    _, again = temper.run(CONFIG, cut)
-    assert {path: (tmp_path / "cut" / "optima" / path).stat().st_mtime_ns for path in kept} == times
-    assert again["figures"] | {"seconds": 0} == card["figures"] | {"seconds": 0}
-    assert {path: c for path, c in contents(cut, "optima").items() if path.endswith(".npz")} == runs
+        cut.write_file(f"datasets/{path}", runs[path])
+    times = {path: (tmp_path / "cut" / "datasets" / path).stat().st_mtime_ns for path in kept}
+    assert "2 of 4 configurations found, 2 to make by tempering in 2 shards" in run.plan(CONFIG, cut)[0]
+    _, again = run.make(CONFIG, cut)
+    assert {path: (tmp_path / "cut" / "datasets" / path).stat().st_mtime_ns for path in kept} == times
+    assert again == tempered.card("datasets", CONFIG.name)
+    assert contents(cut, "datasets") == contents(tempered, "datasets")
+
+
+def test_the_command_makes_that_data_set(tmp_path):
+    command = [*COMMAND, "--rounds", "300", "--dry-run", "--store", str(tmp_path / "store")]
+    plan = CliRunner().invoke(app, command, catch_exceptions=False).stdout
+    assert CONFIG.name.startswith("tempering-L8-D1-B0-")
+    assert plan.startswith(f"data set {CONFIG.name}: 0 of 4 configurations found, 4 to make by tempering")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_killed_command_keeps_the_runs_that_are_finished(tmp_path):
+    root = tmp_path / "store"
+    command = orch(*COMMAND, "--rounds", "10000", "--store", str(root))
+    kill_when(command, lambda: any(root.glob("datasets/*/*.parquet")))
+    finished = {path: path.stat().st_mtime_ns for path in root.glob("datasets/*/*.parquet")}
+    subprocess.run(command, check=True, capture_output=True)
+    after = {path: path.stat().st_mtime_ns for path in root.glob("datasets/*/*.parquet")}
+    assert 1 <= len(finished) < len(after) == 4
+    assert {path: after[path] for path in finished} == finished
+    (_, _, card), *others = Store(str(root)).cards("datasets")
+    assert not others
+    assert shards.is_whole(card)

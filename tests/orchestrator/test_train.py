@@ -12,19 +12,24 @@ import pytest
 import torch
 import yaml
 from driving import HYBRID as CONFIG
-from driving import SETTINGS, contents, kill_when, orch
+from driving import SETTINGS, contents, kill_when, orch, workers_below
 from safetensors.torch import save as save_tensors
 from typer.testing import CliRunner
 
-from nets.metrics import ensemble
+from nets.metrics import Measured, ensemble, judge
 from nets.sampling import decode, prior
-from nets.systems import build
+from nets.system import build
 from nets.training import state
-from orchestrator import datasets, evaluate, models, train
 from orchestrator.cli import app
-from orchestrator.config import Resources, SampleConfig, TrainConfig, load
+from orchestrator.config import load
+from orchestrator.data import shards
 from orchestrator.errors import RequestError
+from orchestrator.evaluation import run as evaluation
+from orchestrator.evaluation.request import SampleConfig
 from orchestrator.store import Store
+from orchestrator.training import run
+from orchestrator.training.request import Resources, TrainConfig
+from orchestrator.training.trained import TrainedModel
 
 NAME = CONFIG.name
 
@@ -43,7 +48,7 @@ def test_the_artifact_decodes_and_has_its_figures_and_page(trained):
     assert set(networks(trained)) == {
         f"{NAME}/{part}.safetensors" for part in ("generator", "encoder", "discriminator")
     }
-    model = models.load(NAME, trained)
+    model = TrainedModel(NAME, trained).decoder
     states = decode(model, prior(100, 8, 0))
     assert CONFIG.dataset.hamiltonian.energy(states).mean().item() == pytest.approx(
         card["figures"]["energy_mean"], abs=1e-5
@@ -71,18 +76,13 @@ def test_a_killed_worker_is_replaced_and_ends_at_the_same_weights(trained, tmp_p
     def kill():
         while not checkpoint(store).exists():
             time.sleep(0.02)
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                line = (folder / "cmdline").read_text()
-            except OSError:
-                continue
-            if line.startswith("ray::") and "RayTrainWorker" in line:
-                os.kill(int(folder.name), signal.SIGKILL)
-                killed.append(line)
+        for worker in workers_below(os.getpid(), "RayTrainWorker"):
+            os.kill(worker, signal.SIGKILL)
+            killed.append(worker)
 
     killer = threading.Thread(target=kill)
     killer.start()
-    train.run(CONFIG, store)
+    run.run(CONFIG, store)
     killer.join()
     assert killed
     assert networks(store) == networks(trained)
@@ -91,21 +91,21 @@ def test_a_killed_worker_is_replaced_and_ends_at_the_same_weights(trained, tmp_p
 def test_two_workers_follow_the_losses_of_one(trained, tmp_path):
     """Within 2 % over 200 steps of 16: sums in another order, amplified by training."""
     store = Store(str(tmp_path / "store"))
-    _, card = train.run(CONFIG.model_copy(update={"resources": Resources(workers=(2, 2))}), store)
+    _, card = run.run(CONFIG.model_copy(update={"resources": Resources(workers=(2, 2))}), store)
     one = trained.card("models", NAME)["history"]
     for a, b in zip(one, card["history"], strict=True):
         assert a["reconstruction"] == pytest.approx(b["reconstruction"], rel=0.02)
 
 
 def test_a_training_that_is_there_is_found(trained, capsys):
-    assert train.run(CONFIG, trained)[0] == NAME
+    assert run.run(CONFIG, trained)[0] == NAME
     assert f"found models/{NAME}" in capsys.readouterr().err
 
 
 def test_losses_that_are_not_finite_are_one_line(on_ray, tmp_path):
     wild = CONFIG.model_copy(update={"system": CONFIG.system.model_copy(update={"learning_rate": 1e30})})
     with pytest.raises(RequestError, match=r"hybrid-b0.001-g0.001-s0-\w+: loss is not finite by step 50: .*nan"):
-        train.run(wild, Store(str(tmp_path / "store")))
+        run.run(wild, Store(str(tmp_path / "store")))
 
 
 @pytest.mark.parametrize("damage", ["another architecture", "cut short"])
@@ -114,7 +114,7 @@ def test_a_checkpoint_that_does_not_fit_is_named(damage, store):
     content = save_tensors(state(build(narrow, CONFIG.dataset.hamiltonian)), {"step": "3", "history": "[]"})
     store.write_file(f"models/{NAME}/checkpoint.safetensors", content if damage[0] == "a" else content[:1000])
     with pytest.raises(RequestError, match=r"checkpoint.safetensors: not a checkpoint of this model"):
-        train.run(CONFIG, store)
+        run.run(CONFIG, store)
 
 
 def test_a_truncated_network_is_named(trained, tmp_path):
@@ -122,7 +122,7 @@ def test_a_truncated_network_is_named(trained, tmp_path):
     path = tmp_path / "store" / "models" / NAME / "generator.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(RequestError, match=r"generator.safetensors: damaged"):
-        models.load(NAME, Store(str(tmp_path / "store")))
+        _ = TrainedModel(NAME, Store(str(tmp_path / "store"))).decoder
 
 
 @pytest.mark.parametrize(
@@ -149,39 +149,43 @@ def test_requests_that_make_no_sense_are_one_line(settings, message):
 
 
 def test_samples_led_by_the_discriminator_please_it_more(trained):
-    judge = models.discriminator(NAME, trained)
-    drawn, led = (evaluate.sample(SampleConfig(n=40, steps=steps, step_size=0.02), NAME, trained) for steps in (0, 20))
+    discriminator = TrainedModel(NAME, trained).discriminator
+    drawn, led = (
+        evaluation.sample(SampleConfig(n=40, steps=steps, step_size=0.02), NAME, trained) for steps in (0, 20)
+    )
     assert drawn.shape == (40, 3, 16, 16)
-    assert (judge(led) > judge(drawn)).float().mean() > 0.9
-    noisy = [evaluate.sample(SampleConfig(n=4, steps=3, langevin=True, seed=seed), NAME, trained) for seed in (1, 1, 2)]
+    assert (discriminator(led) > discriminator(drawn)).float().mean() > 0.9
+    noisy = [
+        evaluation.sample(SampleConfig(n=4, steps=3, langevin=True, seed=seed), NAME, trained) for seed in (1, 1, 2)
+    ]
     assert torch.equal(noisy[0], noisy[1])
     assert not torch.equal(noisy[0], noisy[2])
 
 
 def test_the_data_judged_as_samples_of_themselves_score_full_marks(trained):
-    spins = datasets.read(CONFIG.dataset.name, trained).tensor()
-    halves = [evaluate.measure(part, CONFIG.dataset.hamiltonian) for part in spins.split(128)]
-    whole = evaluate.joined(halves)
-    row = evaluate.judge(whole, whole)
+    spins, model = shards.read(CONFIG.dataset.name, trained).tensor(), CONFIG.dataset.hamiltonian
+    halves = [Measured.of(part, model) for part in spins.split(128)]
+    whole = Measured.joined(halves)
+    row = judge(whole, whole, model)
     assert min(row[key] for key in ("precision", "recall", "coverage")) > 0.98
     assert row["energy"] == pytest.approx(row["data_energy"])
-    expected = ensemble(spins, CONFIG.dataset.hamiltonian)
+    expected = ensemble(spins, model)
     assert row["kspace_mse"] == pytest.approx(expected["kspace_mse"], rel=1e-4)
     assert row["nodal_points"] == pytest.approx(expected["nodal_points"])
-    assert evaluate.judge(halves[0], halves[1])["precision"] > 0.8
+    assert judge(halves[0], halves[1], model)["precision"] > 0.8
 
 
 def test_an_evaluation_has_a_row_for_each_way_and_a_page(trained):
-    config = SampleConfig(n=evaluate.BLOCK + 40, steps=20, step_size=0.02)
-    name, card = evaluate.evaluate(config, [NAME], trained)
+    config = SampleConfig(n=evaluation.BLOCK + 40, steps=20, step_size=0.02)
+    name, card = evaluation.evaluate(config, [NAME], trained)
     drawn, led = card["figures"]["rows"]
     assert (drawn["steps"], led["steps"]) == (0, 20)
-    states = evaluate.sample(config.model_copy(update={"steps": 0}), NAME, trained)
+    states = evaluation.sample(config.model_copy(update={"steps": 0}), NAME, trained)
     assert drawn["energy"] == pytest.approx(CONFIG.dataset.hamiltonian.energy(states).mean().item(), abs=1e-5)
     assert card["figures"]["summary"][0]["system"] == CONFIG.system.label
-    text = (Path(trained.folder("studies", name)) / "report.html").read_text()
+    text = (Path(trained.folder("analyses", name)) / "report.html").read_text()
     assert text.count("data:image/png;base64,") == 1
-    assert evaluate.evaluate(config, [NAME], trained)[0] == name
+    assert evaluation.evaluate(config, [NAME], trained)[0] == name
 
 
 def test_commands_sample_and_evaluate(trained, tmp_path):
@@ -199,4 +203,4 @@ def test_a_model_without_a_discriminator_does_not_lead(swept):
     _, store = swept
     name = store.names("models")[0]
     with pytest.raises(RequestError, match=f"{name}: has no discriminator"):
-        evaluate.sample(SampleConfig(n=2, steps=1), name, store)
+        evaluation.sample(SampleConfig(n=2, steps=1), name, store)

@@ -11,17 +11,17 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from physics.annealing import Replicas
-from physics.hamiltonian import Hamiltonian
+from physics.chiral import ChiralMagnet
+from physics.replicas import Replicas
 from physics.textures import spiral
 
 SIGMAS = 4
 """Standard errors allowed: eighty comparisons pass on any machine, an error of 2 % in T does not."""
 
 
-def samples(hamiltonian, L, T, observable, *, replicas=32, discard=100, kept=50, every=1, moves=1, start=None):
+def samples(magnet, L, T, observable, *, replicas=32, discard=100, kept=50, every=1, moves=1, start=None):
     """The time average of ``observable(spins)`` in each independent replica."""
-    batch = Replicas(hamiltonian, L, 1, range(replicas), start)
+    batch = Replicas(magnet, L, 1, range(replicas), start)
     batch.heat_bath(np.full(discard, T), moves)
     total = np.zeros(replicas)
     for _ in range(kept):
@@ -35,10 +35,10 @@ def deviation(measured, expected, error=0.0):
     return abs(np.mean(measured) - expected) / math.hypot(stats.sem(measured), error)
 
 
-def energy_per_site(hamiltonian):
+def energy_per_site(magnet):
     def measure(spins):
-        density = hamiltonian.energy_density(torch.from_numpy(spins).double())
-        return density.sum((-2, -1)).numpy() / hamiltonian.sites(spins.shape[-1]).sum()
+        density = magnet.energy_density(torch.from_numpy(spins).double())
+        return density.sum((-2, -1)).numpy() / magnet.sites(spins.shape[-1]).sum()
 
     return measure
 
@@ -55,7 +55,7 @@ def langevin(x):
 
 
 def spin_in_field(T, B):
-    return samples(Hamiltonian(J=0, D=0, B=B), 32, T, lambda s: s[:, 2].mean((-2, -1)), discard=1, moves=0)
+    return samples(ChiralMagnet(J=0, D=0, B=B), 32, T, lambda s: s[:, 2].mean((-2, -1)), discard=1, moves=0)
 
 
 @pytest.mark.parametrize("B", [1.0, -1.0])
@@ -71,7 +71,7 @@ def test_two_percent_of_temperature_is_caught_on_one_spin(T):
 
 def test_spins_in_a_field_have_even_azimuths_and_are_independent():
     L, replicas, kept = 32, 64, 100
-    batch = Replicas(Hamiltonian(J=0, D=0, B=1.0), L, 1, range(replicas))
+    batch = Replicas(ChiralMagnet(J=0, D=0, B=1.0), L, 1, range(replicas))
     total = np.empty((kept, replicas, 3))
     moments = np.zeros((replicas, 3, 3))
     for i in range(kept):
@@ -88,10 +88,10 @@ def test_spins_in_a_field_have_even_azimuths_and_are_independent():
 
 
 CHAINS = {
-    "open along x": Hamiltonian(D=0, boundary="open", mask=only(16, row=5)),
-    "open along y": Hamiltonian(D=0, boundary="wire", mask=only(16, column=6)),
-    "ring along x": Hamiltonian(D=0, boundary="wire", mask=only(8, row=0)),
-    "ring along y": Hamiltonian(D=0, boundary="periodic", mask=only(8, column=7)),
+    "open along x": ChiralMagnet(D=0, boundary="open", mask=only(16, row=5)),
+    "open along y": ChiralMagnet(D=0, boundary="wire", mask=only(16, column=6)),
+    "ring along x": ChiralMagnet(D=0, boundary="wire", mask=only(8, row=0)),
+    "ring along y": ChiralMagnet(D=0, boundary="periodic", mask=only(8, column=7)),
 }
 
 
@@ -131,9 +131,9 @@ def test_two_percent_of_temperature_is_caught_on_chains_and_rings(name, T):
 @pytest.mark.parametrize("dm", ["bloch", "neel"])
 def test_energy_at_high_temperature_follows_the_series(dm):
     J, D, B, T = 1.0, 1.0, 0.8, 20.0
-    hamiltonian = Hamiltonian(J=J, D=D, B=B, dm=dm)
+    magnet = ChiralMagnet(J=J, D=D, B=B, dm=dm)
     series = -2 / (9 * T) * (3 * J**2 + 2 * D**2) - B**2 / (3 * T) - 2 * J * B**2 / (3 * T**2)
-    measured = samples(hamiltonian, 64, T, energy_per_site(hamiltonian), discard=20, kept=150, moves=0)
+    measured = samples(magnet, 64, T, energy_per_site(magnet), discard=20, kept=150, moves=0)
     assert deviation(measured, series, error=abs(series) / T**2) < SIGMAS
     assert stats.sem(measured) < 0.007 * abs(series)
 
@@ -148,20 +148,18 @@ EQUILIBRIUM = [
 
 @pytest.mark.parametrize(("T", "B", "energy", "error"), EQUILIBRIUM)
 def test_equilibrium_energies_are_the_published_ones(T, B, energy, error):
-    hamiltonian = Hamiltonian(D=0.3, B=B)
-    measure = energy_per_site(hamiltonian)
-    measured = samples(hamiltonian, 128, T, measure, replicas=16, discard=200, kept=40, every=5, moves=2)
+    magnet = ChiralMagnet(D=0.3, B=B)
+    measure = energy_per_site(magnet)
+    measured = samples(magnet, 128, T, measure, replicas=16, discard=200, kept=40, every=5, moves=2)
     assert deviation(measured, energy, error) < SIGMAS
     assert stats.sem(measured) < 5e-4
 
 
 def test_the_ordered_state_at_low_temperature_has_the_energy_of_a_float64_heat_bath():
-    hamiltonian = Hamiltonian(D=0.3)
-    start = np.stack([spiral(hamiltonian, 128, 3, 5)] * 16)
-    measure = energy_per_site(hamiltonian)
-    measured = samples(
-        hamiltonian, 128, 0.3, measure, replicas=16, discard=300, kept=20, every=10, moves=2, start=start
-    )
+    magnet = ChiralMagnet(D=0.3)
+    start = np.stack([spiral(magnet, 128, 3, 5)] * 16)
+    measure = energy_per_site(magnet)
+    measured = samples(magnet, 128, 0.3, measure, replicas=16, discard=300, kept=20, every=10, moves=2, start=start)
     assert deviation(measured, -1.73014, 0.0001) < SIGMAS
 
 
@@ -177,18 +175,16 @@ def single_ion(B, K, T, power):
 @pytest.mark.parametrize("power", [1, 2])
 def test_one_spin_with_anisotropy_follows_the_quadrature_within_four_percent(power, K, moves):
     B, T = 0.5, 0.7
-    hamiltonian = Hamiltonian(J=0, D=0, B=B, K=K)
-    measured = samples(
-        hamiltonian, 32, T, lambda s: (s[:, 2] ** power).mean((-2, -1)), discard=50, kept=400, moves=moves
-    )
+    magnet = ChiralMagnet(J=0, D=0, B=B, K=K)
+    measured = samples(magnet, 32, T, lambda s: (s[:, 2] ** power).mean((-2, -1)), discard=50, kept=400, moves=moves)
     assert deviation(measured, single_ion(B, K, T, power)) < SIGMAS
     assert deviation(measured, single_ion(B, 1.04 * K, T, power)) > SIGMAS
 
 
 @pytest.mark.parametrize("K", [0.0, 1.5])
 def test_one_spin_in_no_field_points_anywhere(K):
-    hamiltonian = Hamiltonian(J=0, D=0, B=0, K=K)
-    measured = samples(hamiltonian, 16, 0.7, lambda s: (s[:, 2] ** 2).mean((-2, -1)))
+    magnet = ChiralMagnet(J=0, D=0, B=0, K=K)
+    measured = samples(magnet, 16, 0.7, lambda s: (s[:, 2] ** 2).mean((-2, -1)))
     assert np.ptp(measured) > 0
     assert deviation(measured, single_ion(0, K, 0.7, 2)) < SIGMAS
 
@@ -239,12 +235,12 @@ def metropolis(sites, open_x, open_y, J, D, neel, B, K, T, discard, kept, seed):
 
 
 MAGNETS = {
-    "bloch": Hamiltonian(D=0.6, B=0.2),
-    "neel": Hamiltonian(D=0.8, B=0.1, dm="neel"),
-    "open": Hamiltonian(D=-0.6, B=0.2, boundary="open"),
-    "wire neel": Hamiltonian(D=0.8, B=-0.3, dm="neel", boundary="wire"),
-    "masked easy axis": Hamiltonian(D=0.6, B=0.1, K=0.8, mask=np.arange(8) % 3 < np.full((8, 1), 2)),
-    "wire easy plane": Hamiltonian(D=-0.8, B=0.3, K=-0.8, boundary="wire"),
+    "bloch": ChiralMagnet(D=0.6, B=0.2),
+    "neel": ChiralMagnet(D=0.8, B=0.1, dm="neel"),
+    "open": ChiralMagnet(D=-0.6, B=0.2, boundary="open"),
+    "wire neel": ChiralMagnet(D=0.8, B=-0.3, dm="neel", boundary="wire"),
+    "masked easy axis": ChiralMagnet(D=0.6, B=0.1, K=0.8, mask=np.arange(8) % 3 < np.full((8, 1), 2)),
+    "wire easy plane": ChiralMagnet(D=-0.8, B=0.3, K=-0.8, boundary="wire"),
 }
 
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from physics.annealing import relax
-from physics.hamiltonian import Hamiltonian
+from physics.chiral import ChiralMagnet
 from physics.observables import (
     correlation,
     kspace_mse,
@@ -17,10 +16,11 @@ from physics.observables import (
     topological_charge,
     topological_charge_continuum,
 )
+from physics.replicas import relax
 from physics.textures import skyrmion_lattice, skyrmions, spiral
 
 L = 32
-MAGNET = Hamiltonian(D=0.6)
+MAGNET = ChiralMagnet(D=0.6)
 
 
 def uniform(*direction):
@@ -33,8 +33,8 @@ def one_spiral(m, n):
 
 @pytest.fixture(scope="module")
 def relaxed_lattice():
-    hamiltonian = Hamiltonian(D=0.6, B=0.2)
-    return hamiltonian, torch.from_numpy(relax(hamiltonian, skyrmion_lattice(hamiltonian, 64, 5, 6)[None]))
+    magnet = ChiralMagnet(D=0.6, B=0.2)
+    return magnet, torch.from_numpy(relax(magnet, skyrmion_lattice(magnet, 64, 5, 6)[None]))
 
 
 def test_magnetization_is_the_mean_spin(random_spins):
@@ -56,18 +56,18 @@ def test_topological_charge_changes_sign_with_the_spins(random_spins):
 
 @pytest.mark.parametrize("dm", ["bloch", "neel"])
 def test_skyrmions_with_the_core_down_count_minus_one_each(dm):
-    hamiltonian = Hamiltonian(dm=dm)
+    magnet = ChiralMagnet(dm=dm)
     for centres in ([(9, 9)], [(9, 9), (24, 22)]):
-        spins = torch.from_numpy(skyrmions(hamiltonian, L, centres, 7))
+        spins = torch.from_numpy(skyrmions(magnet, L, centres, 7))
         assert topological_charge(spins).item() == pytest.approx(-len(centres))
-        assert topological_charge(spins, Hamiltonian(boundary="open")).item() == pytest.approx(-len(centres))
+        assert topological_charge(spins, ChiralMagnet(boundary="open")).item() == pytest.approx(-len(centres))
 
 
 def test_sites_outside_the_mask_carry_no_topological_charge():
     spins = torch.from_numpy(skyrmions(MAGNET, L, [(8, 16), (24, 16)], 7))
     mask = np.arange(L) < np.full((L, 1), L // 2)
     half = spins * torch.tensor(mask)
-    assert topological_charge(half, Hamiltonian(mask=mask)).item() == pytest.approx(-1)
+    assert topological_charge(half, ChiralMagnet(mask=mask)).item() == pytest.approx(-1)
 
 
 def test_spirals_have_no_topological_charge():
@@ -89,30 +89,30 @@ def test_correlation_of_a_spiral_is_the_cosine_of_its_phase(a):
 def test_structure_factor_of_a_spiral_is_two_peaks():
     expected = torch.zeros(L, L, dtype=torch.float64)
     expected[5, 2] = expected[-5, -2] = L**2 / 4
-    torch.testing.assert_close(structure_factor(one_spiral(2, 5)), expected)
+    torch.testing.assert_close(MAGNET.structure_factor(one_spiral(2, 5)), expected)
 
 
 def test_structure_factor_obeys_parseval(random_spins):
     spins = random_spins(3, L)
-    torch.testing.assert_close(structure_factor(spins).sum((-2, -1)), spins[:, 2].square().sum((-2, -1)))
+    torch.testing.assert_close(structure_factor(spins[:, 2]).sum((-2, -1)), spins[:, 2].square().sum((-2, -1)))
 
 
 def test_kspace_mse_is_the_mean_over_all_pairs(random_spins):
     spins = random_spins(5, L)
     modulus = [np.abs(np.fft.fft2(state[2])) / L for state in spins.numpy()]
     pairs = [((a - b) ** 2).mean() for a, b in itertools.combinations(modulus, 2)]
-    assert kspace_mse(spins).item() == pytest.approx(np.mean(pairs))
+    assert kspace_mse(MAGNET.structure_factor(spins)).item() == pytest.approx(np.mean(pairs))
 
 
 def test_kspace_mse_of_translates_is_zero(random_spins):
     state = random_spins(L)
     translates = torch.stack([torch.roll(state, step, (-2, -1)) for step in ((0, 0), (3, 1), (7, -9))])
-    assert kspace_mse(translates) < 1e-20
+    assert kspace_mse(MAGNET.structure_factor(translates)) < 1e-20
 
 
 def test_kspace_mse_of_one_state_is_refused(random_spins):
     with pytest.raises(ValueError, match="at least 2 configurations, found 1"):
-        kspace_mse(random_spins(1, L))
+        kspace_mse(MAGNET.structure_factor(random_spins(1, L)))
 
 
 DEFECTS = [(0, 0), (L - 1, 10), (15, L - 1), (20, 20)]
@@ -123,7 +123,7 @@ def test_nodal_points_are_the_planted_defects(direction):
     spins = uniform(0, 0, 1)
     for y, x in DEFECTS:
         spins[:, y, x] = torch.tensor(direction)
-    found = nodal_points(torch.stack((spins, uniform(0, 0, 1))), Hamiltonian(D=0))
+    found = nodal_points(torch.stack((spins, uniform(0, 0, 1))), ChiralMagnet(D=0))
     assert sorted(map(tuple, found[0].nonzero().tolist())) == sorted(DEFECTS)
     assert found.sum((-2, -1)).tolist() == [len(DEFECTS), 0]
 
@@ -131,19 +131,19 @@ def test_nodal_points_are_the_planted_defects(direction):
 def test_a_spin_that_leans_by_45_degrees_is_no_nodal_point():
     spins = uniform(0, 0, 1)
     spins[:, 5, 5] = torch.tensor([math.sqrt(0.5), 0, math.sqrt(0.5)])
-    assert not nodal_points(spins, Hamiltonian(D=0)).any()
-    assert nodal_points(spins, Hamiltonian(D=0), threshold=0.5).sum() == 1
+    assert not nodal_points(spins, ChiralMagnet(D=0)).any()
+    assert nodal_points(spins, ChiralMagnet(D=0), threshold=0.5).sum() == 1
 
 
 def test_a_relaxed_skyrmion_lattice_has_no_nodal_points(relaxed_lattice):
-    hamiltonian, spins = relaxed_lattice
+    magnet, spins = relaxed_lattice
     assert topological_charge(spins).item() == pytest.approx(-30, abs=1e-3)
-    assert not nodal_points(spins, hamiltonian).any()
+    assert not nodal_points(spins, magnet).any()
 
 
 def test_local_alignment_is_one_at_rest(relaxed_lattice):
-    hamiltonian, spins = relaxed_lattice
-    assert local_alignment(spins, hamiltonian).min() > 1 - 1e-6
+    magnet, spins = relaxed_lattice
+    assert local_alignment(spins, magnet).min() > 1 - 1e-6
     assert local_alignment(one_spiral(2, 1), MAGNET).min() > 1 - 1e-12
 
 
@@ -151,7 +151,7 @@ def test_local_alignment_is_the_cosine_to_the_field():
     spins, angle = uniform(0, 0, 1), 0.7
     spins[:, 4, 4] = torch.tensor([math.sin(angle), 0, math.cos(angle)])
     spins[:, 20, 20] = torch.tensor([0, 0, -1])
-    alignment = local_alignment(spins, Hamiltonian(D=0, B=0.3))
+    alignment = local_alignment(spins, ChiralMagnet(D=0, B=0.3))
     assert alignment[4, 4].item() == pytest.approx(math.cos(angle))
     assert alignment[20, 20].item() == pytest.approx(-1)
     assert alignment[10, 10].item() == pytest.approx(1)

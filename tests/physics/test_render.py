@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from physics.hamiltonian import Hamiltonian
+from physics.chiral import ChiralMagnet
 from physics.render import color_wheel, draw_energy_density, draw_spins, montage, spin_colors
 
 
@@ -68,10 +68,10 @@ def test_color_wheel_is_a_disk_white_in_the_middle_and_red_at_the_right():
 
 
 def test_drawn_pictures_show_the_colors_and_the_energies(random_spins):
-    hamiltonian, spins = Hamiltonian(B=0.3), random_spins(8).numpy()
+    magnet, spins = ChiralMagnet(B=0.3), random_spins(8).numpy()
     left, right = Figure().subplots(1, 2)
-    draw_spins(left, spins, "spins")
-    draw_energy_density(right, spins, hamiltonian)
+    draw_spins(left, spins, magnet, "spins")
+    draw_energy_density(right, spins, magnet)
     np.testing.assert_array_equal(left.images[0].get_array(), spin_colors(spins))
-    np.testing.assert_array_equal(right.images[0].get_array(), hamiltonian.energy_density(spins).numpy())
+    np.testing.assert_array_equal(right.images[0].get_array(), magnet.energy_density(spins).numpy())
     assert left.images[0].origin == right.images[0].origin == "lower"

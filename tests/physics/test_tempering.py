@@ -4,31 +4,31 @@ import torch
 from pydantic import ValidationError
 from scipy import stats
 
-from physics.annealing import Replicas, Schedule, anneal
-from physics.hamiltonian import Hamiltonian
-from physics.tempering import Ladder, temper
-from physics.textures import ground_state_energy
+from physics.annealing import Annealing
+from physics.chiral import ChiralMagnet
+from physics.replicas import Replicas
+from physics.tempering import Tempering
 
 SIGMAS = 4
-AT_ONCE = Schedule(sweeps=1, overrelaxation=0)
-SHORT = Ladder(T_min=0.1, T_max=1.0, temperatures=24, rounds=600, overrelaxation=2)
+AT_ONCE = Annealing(sweeps=1, overrelaxation=0)
+SHORT = Tempering(T_min=0.1, T_max=1.0, temperatures=24, rounds=600, overrelaxation=2)
 
 
 def test_the_rungs_are_geometric():
-    rungs = Ladder(T_min=0.1, T_max=0.8, temperatures=4).rungs()
+    rungs = Tempering(T_min=0.1, T_max=0.8, temperatures=4).rungs()
     np.testing.assert_allclose(rungs, [0.1, 0.2, 0.4, 0.8])
 
 
 @pytest.mark.parametrize(
     "magnet",
     [
-        Hamiltonian(B=0.2),
-        Hamiltonian(B=0.2, K=0.5, dm="neel"),
-        Hamiltonian(boundary="open", mask=np.arange(8) % 3 < np.full((8, 1), 2)),
+        ChiralMagnet(B=0.2),
+        ChiralMagnet(B=0.2, K=0.5, dm="neel"),
+        ChiralMagnet(boundary="open", mask=np.arange(8) % 3 < np.full((8, 1), 2)),
     ],
     ids=["bloch", "neel, easy axis", "open, masked"],
 )
-def test_the_kernel_counts_energy_as_the_hamiltonian_does(magnet, random_spins):
+def test_the_kernel_counts_energy_as_the_magnet_does(magnet, random_spins):
     spins = random_spins(5, 8, dtype=torch.float32).numpy()
     batch = Replicas(magnet, 8, 0, range(5), spins)
     expected = magnet.energy_density(torch.from_numpy(batch.spins()).double()).sum((-2, -1))
@@ -38,7 +38,7 @@ def test_the_kernel_counts_energy_as_the_hamiltonian_does(magnet, random_spins):
 def test_each_replica_is_swept_at_its_own_temperature():
     """Spins in a field: the mean of each replica follows its own temperature."""
     T = np.array([0.1, 0.5, 1.0, 2.0])
-    batch = Replicas(Hamiltonian(J=0, D=0, B=1), 32, 1, range(4))
+    batch = Replicas(ChiralMagnet(J=0, D=0, B=1), 32, 1, range(4))
     mz = np.empty((60, 4))
     for row in mz:
         batch.heat_bath(T[None])
@@ -48,7 +48,7 @@ def test_each_replica_is_swept_at_its_own_temperature():
 
 
 def test_one_temperature_of_all_and_one_of_each_are_the_same_moves():
-    a, b = (Replicas(Hamiltonian(), 8, 3, range(6)) for _ in range(2))
+    a, b = (Replicas(ChiralMagnet(), 8, 3, range(6)) for _ in range(2))
     a.heat_bath(np.full(5, 0.4), 1)
     b.heat_bath(np.full((5, 6), 0.4), 1)
     np.testing.assert_array_equal(a.spins(), b.spins())
@@ -56,12 +56,12 @@ def test_one_temperature_of_all_and_one_of_each_are_the_same_moves():
 
 def test_exchanges_leave_each_rung_in_equilibrium():
     """Energies of the rungs against those of as many replicas that never exchange."""
-    hamiltonian, L = Hamiltonian(D=0.6, B=0.2), 8
-    ladder = Ladder(T_min=0.4, T_max=1.2, temperatures=12, rounds=1500, overrelaxation=1)
-    found = [temper(hamiltonian, ladder, L, 5, run) for run in range(8)]
-    assert all(run.round_trips > 0 for run in found)
-    runs = np.array([run.energy for run in found])
-    plain = Replicas(hamiltonian, L, 6, range(96))
+    magnet, L = ChiralMagnet(D=0.6, B=0.2), 8
+    ladder = Tempering(T_min=0.4, T_max=1.2, temperatures=12, rounds=1500, overrelaxation=1)
+    found = ladder.sample(magnet, L, 5, range(8)).labels
+    assert (found["round_trips"] > 0).all()
+    runs = found["rung_energy"]
+    plain = Replicas(magnet, L, 6, range(96))
     T = np.repeat(ladder.rungs(), 8)
     plain.heat_bath(np.tile(T, (500, 1)), 1)
     total = np.zeros(96)
@@ -74,29 +74,25 @@ def test_exchanges_leave_each_rung_in_equilibrium():
 
 
 def test_a_run_depends_on_its_seed_and_number_alone():
-    first, again, other = (temper(Hamiltonian(B=0.2), SHORT, 8, 1, run) for run in (2, 2, 3))
-    for a, b in zip(first, again, strict=True):
-        np.testing.assert_array_equal(a, b)
+    first, again, other = (SHORT.sample(ChiralMagnet(B=0.2), 8, 1, [run]) for run in (2, 2, 3))
+    np.testing.assert_array_equal(first.spins, again.spins)
+    assert first.labels.keys() == again.labels.keys()
+    for name in first.labels:
+        np.testing.assert_array_equal(first.labels[name], again.labels[name])
     assert not np.array_equal(first.spins, other.spins)
 
 
-def test_it_finds_a_lower_state_than_annealing_does():
-    hamiltonian, L = Hamiltonian(D=0.6), 16
-    bound = ground_state_energy(hamiltonian, L)
-    found = temper(hamiltonian, SHORT, L, 1)
-    energy = hamiltonian.energy(torch.from_numpy(found.spins).double()).item()
+def test_it_finds_a_lower_state_than_annealing_does(energies):
+    magnet, L = ChiralMagnet(D=0.6), 16
+    bound = magnet.ground_state_energy(L)
+    spins, labels = SHORT.sample(magnet, L, 1, [0])
+    energy = energies(magnet, spins).item()
     assert bound - 1e-6 < energy < bound + 1e-4
-    assert energy < hamiltonian.energy(torch.from_numpy(anneal(hamiltonian, AT_ONCE, L, 1, [0]))).item() - 1e-4
-    assert (found.acceptance > 0.1).all()
+    assert energy < energies(magnet, AT_ONCE.sample(magnet, L, 1, [0]).spins).item() - 1e-4
+    assert (labels["acceptance"] > 0.1).all()
 
 
 def test_ladders_that_make_no_sense_are_refused():
     for wrong in ({"T_min": 1.0}, {"temperatures": 1}, {"rounds": 0}, {"torque": -1}, {"T": 1}):
         with pytest.raises(ValidationError, match=next(iter(wrong))):
-            Ladder(**wrong)
-
-
-def test_the_exact_bound_is_given_where_it_holds_only():
-    assert ground_state_energy(Hamiltonian(D=0.3), 128) == pytest.approx(-0.0443619, abs=1e-7)
-    for changes in ({"B": 0.1}, {"K": 0.1}, {"boundary": "wire"}, {"J": -1.0}):
-        assert ground_state_energy(Hamiltonian(**changes), 16) is None
+            Tempering(**wrong)

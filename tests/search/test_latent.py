@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from nets.gradcam import grad_cam
-from nets.layers import unit_spins
-from nets.vaegan import Discriminator, VAEGANConfig
-from search.latent import invert, line, plane, steepest_wall
+from nets.metrics import measure
+from physics.chiral import ChiralMagnet
+from search.latent import invert, line, plane, steepest_barrier, survey
 
 
 class Spiral:
@@ -13,7 +12,7 @@ class Spiral:
 
     latent_dim = 3
 
-    def decode(self, z):
+    def decode(self, z, labels=None):
         phase = z[:, 0, None, None] * torch.linspace(0, 6, 16) + z[:, 1, None, None]
         phase = phase.expand(-1, 16, -1)
         return torch.stack((torch.zeros_like(phase), phase.sin(), phase.cos()), 1)
@@ -35,17 +34,17 @@ def test_a_line_is_straight_and_holds_both_ends():
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_the_steepest_wall_is_found_with_a_domain_on_each_side(transposed):
+def test_the_steepest_barrier_is_found_with_a_domain_on_each_side(transposed):
     energy = np.zeros((40, 40))
-    energy[:, 25] = 1.0  # a wall
+    energy[:, 25] = 1.0  # a barrier
     energy[10, 25] = 2.0  # highest here
-    energy[30:, 30:] = 5.0  # a high plain is no wall
-    wall = steepest_wall(energy.T if transposed else energy, 4)
+    energy[30:, 30:] = 5.0  # a high plain is no barrier
+    barrier = steepest_barrier(energy.T if transposed else energy, 4)
     expected = [(10, 21), (10, 25), (10, 29)]
-    assert [wall.before, wall.on, wall.beyond] == [place[::-1] if transposed else place for place in expected]
-    assert wall.height == 2.0
+    assert [barrier.before, barrier.on, barrier.beyond] == [place[::-1] if transposed else place for place in expected]
+    assert barrier.height == 2.0
     with pytest.raises(ValueError, match="expected a map of more than"):
-        steepest_wall(energy, 20)
+        steepest_barrier(energy, 20)
 
 
 def test_inverse_mapping_finds_the_code_of_a_state():
@@ -61,27 +60,14 @@ def test_inverse_mapping_finds_the_code_of_a_state():
         invert(Spiral(), torch.zeros(3, 8, 8), starts)
 
 
-def test_grad_cam_lights_what_makes_a_discriminator_call_states_fake():
-    """A discriminator taught that random spins in an upper left quarter are fake looks there and not elsewhere."""
-    torch.manual_seed(0)
-    judge = Discriminator(VAEGANConfig(L=16, width=8))
-    rng = torch.Generator().manual_seed(1)
-    optimizer = torch.optim.Adam(judge.parameters(), 2e-3)
-    for _ in range(60):
-        real = torch.zeros(16, 3, 16, 16)
-        real[:, 2] = 1.0
-        fake = real.clone()
-        fake[:, :, :8, :8] = unit_spins(torch.randn(16, 3, 8, 8, generator=rng))
-        loss = torch.nn.functional.softplus(torch.cat((-judge(real), judge(fake)))).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    for block in (1, 2):
-        found = grad_cam(judge.eval(), fake, block)
-        assert found.shape == (16, 16, 16)
-        assert (found >= 0).all()
-        assert found[:, 1:7, 1:7].mean() > 3 * found[:, 9:15, 9:15].mean()
-    assert torch.equal(found, grad_cam(judge, fake))
-    torch.testing.assert_close(grad_cam(judge, fake.roll((4, 8), (2, 3))), found.roll((4, 8), (1, 2)))
-    with pytest.raises(ValueError, match="block: expected 1 to 2, found 3"):
-        grad_cam(judge, fake, 3)
+def test_a_survey_measures_what_every_code_decodes_to(monkeypatch):
+    codes, model = torch.randn(7, 3, generator=torch.Generator().manual_seed(0)), ChiralMagnet(B=0.2)
+    spins = Spiral().decode(codes)
+    whole = survey(Spiral(), codes, model, discriminator=lambda spins: spins[:, 1, 0, 0])
+    assert whole["logit"].tolist() == spins[:, 1, 0, 0].tolist()
+    for name, values in measure(spins, model).items():
+        assert whole[name].tolist() == pytest.approx(values.tolist(), abs=1e-6)
+    monkeypatch.setattr("search.latent.SURVEYED", 3)
+    parts = survey(Spiral(), codes, model)
+    assert parts.index.tolist() == list(range(7))
+    np.testing.assert_allclose(parts, whole.drop(columns="logit"), atol=1e-6)

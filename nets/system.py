@@ -1,0 +1,145 @@
+"""The protocol of a generative system: its networks, what a step of training does, what it decodes, encodes, judges.
+
+To add one: a file with a class of :class:`SystemSettings`, and a line in :data:`SYSTEMS`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Annotated, ClassVar, NamedTuple, Protocol
+
+import torch
+from pydantic import BeforeValidator, PositiveFloat, PositiveInt, SerializeAsAny
+from torch import Tensor, nn
+
+from physics.model import SpinModel
+from physics.registry import Registry, Tagged
+
+Labels = Mapping[str, Tensor]
+"""By name, what a sampler says of each configuration, ``(B, ...)``."""
+
+Draw = Callable[[int, int], Tensor]
+"""Gaussian numbers ``(count, width)``."""
+
+
+class Batch(NamedTuple):
+    """Spins ``(B, components, L, L)`` and the labels that the system asked for."""
+
+    spins: Tensor
+    labels: Labels = MappingProxyType({})
+
+
+class Decoder(Protocol):
+    """A network that makes unit spins ``(B, components, L, L)`` of codes ``(B, latent_dim)`` and labels."""
+
+    latent_dim: int
+
+    def decode(self, z: Tensor, labels: Labels | None = None) -> Tensor: ...
+
+
+class SystemSettings(Tagged, ABC):
+    """Sizes and loss weights of a generative system; its methods are what training and sampling need of it.
+
+    Attributes:
+        labels: of the data, that it is conditioned on.
+        decoder, encoder, discriminator: which network makes spins of codes, codes of spins, and judges spins.
+        held_out: names of what :meth:`held_out_losses` returns.
+    """
+
+    labels: ClassVar[tuple[str, ...]] = ()
+    L: PositiveInt
+    latent: PositiveInt
+    learning_rate: PositiveFloat
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Its name with the weights of its losses, in the name of an artifact."""
+
+    @property
+    @abstractmethod
+    def decoder(self) -> str: ...
+
+    @property
+    def encoder(self) -> str | None:
+        return None
+
+    @property
+    def discriminator(self) -> str | None:
+        return None
+
+    @abstractmethod
+    def networks(self, components: int) -> dict[str, Callable[[], nn.Module]]:
+        """What makes each network, for spins of that many components, with weights from torch's generator.
+
+        The decoder is a :class:`Decoder`; the encoder has ``encode``, spins to means and log-variances ``(B, latent)``;
+        the discriminator maps spins to logits ``(B,)``.
+        """
+
+    def optimizers(self, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+        """One for each network; Adam (0.9, 0.999), if the system does not say otherwise."""
+        return adam(networks, self.learning_rate, (0.9, 0.999))
+
+    @abstractmethod
+    def step(self, system: System, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """One update of every network on a batch; returns the losses before it, as tensors."""
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        return ()
+
+    def held_out_losses(self, system: System, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """Losses of a batch that is not trained on; none of a system that does not encode."""
+        return {}
+
+
+@dataclass
+class System:
+    """Networks that are trained together on data of a spin model, by name, with an optimizer for each."""
+
+    settings: SystemSettings
+    model: SpinModel
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    @property
+    def decoder(self) -> Decoder:
+        return self.networks[self.settings.decoder]  # type: ignore[return-value]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.networks[self.settings.decoder].parameters()).device
+
+    def mode(self, training: bool) -> None:
+        for network in self.networks.values():
+            network.train(training)
+
+
+def build(settings: SystemSettings, model: SpinModel, device: torch.device | str = "cpu") -> System:
+    """A system with weights drawn from torch's global generator, in the order of its networks."""
+    networks = {name: make().to(device) for name, make in settings.networks(model.components).items()}
+    return System(settings, model, networks, settings.optimizers(networks))
+
+
+def adam(networks: dict[str, nn.Module], rate: float, betas: tuple[float, float]) -> dict[str, torch.optim.Optimizer]:
+    """An Adam for each network."""
+    return {name: torch.optim.Adam(network.parameters(), rate, betas) for name, network in networks.items()}
+
+
+SYSTEMS: Registry[SystemSettings] = Registry(
+    "generative system",
+    {
+        "evae-2021": "nets.vae:VAEConfig",
+        "vae-2022": "nets.vae:VAEConfig",
+        "vae": "nets.vaegan:VAEGANConfig",
+        "gan": "nets.vaegan:VAEGANConfig",
+        "hybrid": "nets.vaegan:VAEGANConfig",
+    },
+)
+
+AnySystem = Annotated[SerializeAsAny[SystemSettings], BeforeValidator(partial(SYSTEMS.parse, default="hybrid"))]
+"""A field of settings that holds any generative system; the hybrid, if it names none."""

@@ -1,0 +1,158 @@
+"""Looking inside a trained model: latent maps, DDLS step by step, lines between states, inverse mapping.
+
+Each analysis is an artifact with a page, its numbers beside it; each is a function of a notebook as well as a command.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nets.metrics import measure
+from nets.sampling import decode, prior
+from orchestrator.analysis import artifact
+from orchestrator.analysis.request import InvertConfig, LineConfig, MapConfig
+from orchestrator.analysis.states import code_of, inverted
+from orchestrator.errors import RequestError
+from orchestrator.evaluation.request import SampleConfig
+from orchestrator.page import Section
+from orchestrator.store import Store
+from orchestrator.training.trained import TrainedModel
+from physics.render import curves_figure, row_figure
+from search import latent as search
+from search.figures import ddls_figure, losses_figure, map_figure
+
+PICTURED = 5
+
+
+def latent_map(config: MapConfig, name: str, store: Store) -> tuple[str, dict[str, Any]]:
+    """Energy, defects and discriminator logit over a plane of codes, and three states across its steepest barrier.
+
+    Source: VAE-GAN hybrid (2023), figure 3.
+
+    Raises:
+        RequestError: the axes are not of the model's latent space.
+    """
+    analysis, card = artifact.found("map", config, [name], store)
+    if card is not None:
+        return analysis, card
+    trained = TrainedModel(name, store)
+    model = trained.model
+    origin = torch.from_numpy(prior(1, trained.settings.latent, config.seed))[0]
+    ticks = torch.linspace(-config.reach, config.reach, config.points)
+    judge = trained.discriminator if trained.settings.discriminator else None
+    try:
+        found = search.latent_map(trained.decoder, model, origin, config.axes, ticks, trained.labels(1), judge)
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+    shape = (config.points, config.points)
+    drawn = [key for key in ("energy", model.defect_column, "logit") if key in found.table]
+    maps = {key: found.table[key].to_numpy().reshape(shape) for key in drawn}
+    heat = map_figure(maps, ticks.numpy(), config.axes, found.places)
+    energies = model.energy(found.states).tolist()
+    labels = [f"{letter}: ε {energy:.4f}" for letter, energy in zip("klm", energies, strict=True)]
+    decoded = row_figure(found.states.numpy(), model, labels)
+    text = f"Components {config.axes[0]} (across) and {config.axes[1]} (up) of the code, the others from the prior."
+    sections = [
+        Section("The plane", text, heat, "map.png"),
+        Section("Across its steepest barrier", f"At k, l and m. Red circles: {model.defect}.", decoded, "barrier.png"),
+    ]
+    return artifact.commit("map", config, [name], store, found.figures, found.table, sections)
+
+
+def watch_ddls(config: SampleConfig, name: str, store: Store) -> tuple[str, dict[str, Any]]:
+    """Samples on their way uphill in the discriminator: defects, energy, logit, and where Grad-CAM sees fakes.
+
+    Source: VAE-GAN hybrid (2023), figure 4.
+
+    Raises:
+        RequestError: the model has no discriminator, or there are no steps.
+    """
+    if not config.steps:
+        raise RequestError(f"--steps {config.steps}: expected at least 1")
+    analysis, card = artifact.found("ddls", config, [name], store)
+    if card is not None:
+        return analysis, card
+    trained = TrainedModel(name, store)
+    model, noise = trained.model, torch.Generator().manual_seed(config.seed) if config.langevin else None
+    codes, labels = torch.from_numpy(prior(config.n, trained.settings.latent, config.seed)), trained.labels(config.n)
+    found = search.watch_refinement(
+        trained.decoder, trained.discriminator, model, codes, config.steps, config.step_size, noise, labels
+    )
+    mean = found.table.drop(columns="sample").groupby("step").mean()
+    figures = {f"{key}_{when}": float(mean[key].iloc[i]) for key in mean for when, i in (("before", 0), ("after", -1))}
+    figures[f"darker_than_{model.defect_column}"] = found.darker
+    shown = [found.watched[i] for i in np.linspace(0, len(found.watched) - 1, PICTURED).round().astype(int)]
+    states, curves = ddls_figure(shown, model), curves_figure(mean, "step")
+    text = f"The state, its surroundings of the first of its {model.defect}, and where the discriminator sees a fake."
+    sections = [
+        Section("One sample on its way", f"{text} The last by Grad-CAM.", states, "ddls.png"),
+        Section(f"Means of {config.n} samples", figure=curves, file="curves.png"),
+    ]
+    return artifact.commit("ddls", config, [name], store, figures, found.table, sections)
+
+
+def inverse_map(config: InvertConfig, name: str, store: Store) -> tuple[str, dict[str, Any]]:
+    """The code that decodes to a given state, as near as the model comes to it.
+
+    Source: E-VAE (2021), "Inverse mapping".
+
+    Raises:
+        RequestError: there is no such state, or it is of another lattice than the model's.
+    """
+    analysis, card = artifact.found("invert", config, [name], store)
+    if card is not None:
+        return analysis, card
+    trained = TrainedModel(name, store)
+    model = trained.model
+    code, losses, target = inverted(config.state, config, trained)
+    states = torch.stack((target, decode(trained.decoder, code[None], trained.labels(1))[0]))
+    rows = measure(states, model)
+    figures = {"reconstruction": losses[-1].item(), "code_length": code.norm().item() / len(code) ** 0.5}
+    figures |= {f"{whose}{key}": rows[key].tolist()[i] for key in rows for i, whose in enumerate(("target_", ""))}
+    shown = row_figure(states.numpy(), model, ["the state", f"decoded, L_RC = {figures['reconstruction']:.2g}"])
+    table = pd.DataFrame({"code": [code.tolist()], "spins": [states[1].flatten().tolist()], "L": [target.shape[-1]]})
+    sections = [
+        Section("The state and its decoding", f"Red circles: {model.defect}.", shown, "invert.png"),
+        Section("On the way", figure=losses_figure(losses)),
+    ]
+    return artifact.commit("invert", config, [name], store, figures, table, sections)
+
+
+def interpolate(config: LineConfig, name: str, store: Store) -> tuple[str, dict[str, Any]]:
+    """States along straight lines between codes, with their observables and defects, and the barrier of each line.
+
+    Source: E-VAE (2021), figure 4; VAE-GAN hybrid (2023), figure 5.
+
+    Raises:
+        RequestError: there is no such state, or it is of another lattice than the model's.
+    """
+    analysis, card = artifact.found("interpolate", config, [name], store)
+    if card is not None:
+        return analysis, card
+    trained = TrainedModel(name, store)
+    model, labels = trained.model, trained.labels(config.points)
+    ends = torch.stack([code_of(text, config, trained) for text in config.states])
+    position = np.linspace(0, 1, config.points)
+    picked = np.linspace(0, config.points - 1, PICTURED).round().astype(int)
+    parts, sections = [], []
+    figures: dict[str, Any] = {}
+    for number, (a, b) in enumerate(zip(config.states, config.states[1:], strict=False), 1):
+        spins = decode(trained.decoder, search.line(ends[number - 1 : number + 1], config.points), labels)
+        columns = measure(spins, model)
+        parts.append(columns.assign(line=number, position=position))
+        energy = columns["energy"].to_numpy()
+        figures |= {
+            f"barrier_{number}": float(energy.max() - max(energy[0], energy[-1])),
+            f"{model.defect_column}_{number}": float(columns[model.defect_column].mean()),
+        }
+        shown = row_figure(spins[picked].numpy(), model, [f"ε {energy[i]:.4f}" for i in picked])
+        along = curves_figure(columns.set_index(position), "position")
+        sections += [
+            Section(f"From {a} to {b}", f"Red circles: {model.defect}.", shown, f"line{number}.png"),
+            Section(f"Along line {number}", figure=along),
+        ]
+    return artifact.commit("interpolate", config, [name], store, figures, pd.concat(parts), sections)

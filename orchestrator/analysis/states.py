@@ -1,0 +1,76 @@
+"""States and codes that a person names: an artifact's, a file's, or drawn from the prior."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from nets.sampling import prior
+from orchestrator.analysis.request import Inversion
+from orchestrator.data import interchange
+from orchestrator.errors import RequestError
+from orchestrator.store import Store
+from orchestrator.training.trained import TrainedModel
+from physics.states import OVF, read_states
+from search.latent import invert
+
+
+def state(text: str, store: Store) -> Tensor:
+    """Spins ``(components, L, L)`` of an artifact of the store or of an .ovf or .npy file; ``:ROW`` picks a row.
+
+    Raises:
+        RequestError: there is no such artifact, file or row.
+    """
+    origin, colon, digits = text.rpartition(":")
+    origin, row = (origin, int(digits)) if colon and digits.isdigit() else (text, 0)
+    if Path(origin).suffix.lower() in (*OVF, ".npy"):
+        try:
+            spins = read_states(Path(origin))[row : row + 1]
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+    else:
+        kind, name, _ = store.find(origin, "datasets", "models", "optima")
+        spins = interchange.states(kind, name, store, slice(row, row + 1))
+    if not len(spins):
+        raise RequestError(f"{text}: has no row {row}")
+    return torch.from_numpy(np.ascontiguousarray(spins[0], np.float32))
+
+
+def code_of(text: str, how: Inversion, trained: TrainedModel) -> Tensor:
+    """The code ``(d,)`` of a state: drawn with "prior:SEED", an optimum's own if found in this model, else inverted.
+
+    Raises:
+        RequestError: there is no such state, or it is of another lattice than the model's.
+    """
+    store = trained.store
+    origin, colon, seed = text.partition(":")
+    if origin == "prior":
+        if not seed.isdigit():
+            raise RequestError(f"{text}: expected prior:SEED, such as prior:7")
+        return torch.from_numpy(prior(1, trained.settings.latent, int(seed)))[0]
+    if not colon and not Path(text).suffix:
+        kind, name, card = store.find(text, "datasets", "models", "optima")
+        if kind == "optima" and f"models/{trained.name}" in card["parents"]:
+            winner = pd.read_parquet(io.BytesIO(store.read(kind, name, "winner.parquet"))).iloc[0]
+            return torch.from_numpy(np.asarray(winner["code"], np.float32))
+    return inverted(text, how, trained)[0]
+
+
+def inverted(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, Tensor, Tensor]:
+    """Code, losses and target of a state, from the prior and, where the model has an encoder, from its mean."""
+    target = state(text, trained.store)
+    starts = torch.from_numpy(prior(how.starts, trained.settings.latent, how.seed))
+    try:
+        if trained.settings.encoder and target.shape[-1] == trained.settings.L:
+            with torch.no_grad():
+                starts[0] = trained.encoder.encode(target[None])[0][0]
+        labels = trained.labels(how.starts)
+        code, losses = invert(trained.decoder, target, starts, how.iterations, how.learning_rate, labels)
+    except ValueError as error:
+        raise RequestError(f"{text}: {error}") from None
+    return code, losses, target

@@ -1,0 +1,105 @@
+"""The page of a data set: what its configurations are like, and how they were made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from orchestrator.data import shards
+from orchestrator.data.request import DatasetConfig
+from orchestrator.page import Section, listed, page, spread, strip_section, yaml_section
+from orchestrator.store import Store
+from physics.render import figure_of, histograms_figure, state_figure, structure_figure
+
+SAMPLED_SITES = 2**21  # of configurations that the page looks at one by one
+EXACT = 1e-4  # J; a state so near the exact lowest energy is counted as one
+
+
+def describe(config: DatasetConfig, store: Store, note: str) -> None:
+    """Write the page beside the shards."""
+    columns = shards.columns(config.name, store)
+    spins = shards.read(config.name, store)
+    sampled = min(len(spins), max(16, SAMPLED_SITES // config.L**2))
+    sample = spins[np.linspace(0, len(spins) - 1, sampled).astype(int)]
+    lowest = spins[np.argmin(columns["energy"], keepdims=True)][0]
+    for file, content in _page(config, columns, sample, lowest, note).items():
+        store.write_file(f"datasets/{config.name}/{file}", content)
+
+
+def _page(
+    config: DatasetConfig, columns: dict[str, np.ndarray], sample: torch.Tensor, lowest: torch.Tensor, note: str
+) -> dict[str, bytes]:
+    model = config.hamiltonian
+    defects = model.count_defects(sample).numpy()
+    frame = pd.DataFrame({name: values for name, values in columns.items() if values.ndim == 1})
+    energy = f"energy {columns['energy'].min():.6f} per spin"
+    exact = model.ground_state_energy(config.L)
+    energy += f", exact lowest {exact:.6f}" if exact is not None else ""
+    sections = [
+        Section("Figures", rows=listed(_figures(config, frame, sample, defects))),
+        Section(
+            "Distributions",
+            f"Of all configurations; {model.defect} of {len(sample)} of them. Red: the exact lowest energy, if known.",
+            _histograms(frame, defects, config),
+        ),
+        Section(
+            "Structure factor",
+            f"Mean over {len(sample)} configurations; right, by the length of k. Dotted: the model's wave number.",
+            structure_figure(sample, model),
+        ),
+        strip_section("Configurations", sample[:16].numpy(), model),
+        Section(
+            "The configuration of lowest energy",
+            f"Red circles: {model.defect}.",
+            state_figure(lowest.numpy(), model, energy),
+        ),
+        *([_curves(columns)] if any(values.ndim == 2 for values in columns.values()) else []),
+        Section("Made by", note),
+        yaml_section(config),
+    ]
+    summary = f"{len(frame)} configurations of a {type(model).__name__}, L = {config.L}, by {config.sampler.name}."
+    return page(f"Data set {config.name}", summary, sections)
+
+
+def _figures(config: DatasetConfig, frame: pd.DataFrame, sample: torch.Tensor, defects: np.ndarray) -> dict[str, Any]:
+    model = config.hamiltonian
+    exact = model.ground_state_energy(config.L)
+    lowest = float(frame["energy"].min())
+    figures: dict[str, Any] = {"configurations": len(frame)}
+    for name, observable in model.observables.items():
+        unit = f" {observable.unit}" if observable.unit else ""
+        figures[f"{name} ({observable.label})"] = spread(frame[name]) + unit
+    figures |= {
+        "lowest energy": f"{lowest:.6f}",
+        "within 1e-4 of the lowest": int((frame["energy"] - lowest < EXACT).sum()),
+    }
+    if exact is not None:
+        figures |= {
+            "exact lowest energy": f"{exact:.6f}",
+            "at the exact energy": int((frame["energy"] - exact < EXACT).sum()),
+        }
+    figures[f"{model.defect} a configuration, of {len(sample)}"] = float(defects.mean())
+    figures[f"largest torque, of {len(sample)}"] = float(model.torque(sample).max())
+    return figures
+
+
+def _histograms(frame: pd.DataFrame, defects: np.ndarray, config: DatasetConfig) -> Figure:
+    model = config.hamiltonian
+    labels = {name: observable.label for name, observable in model.observables.items()}
+    columns = {labels.get(str(name), str(name)): frame[name].to_numpy() for name in frame} | {model.defect: defects}
+    exact = model.ground_state_energy(config.L)
+    return histograms_figure(columns, {} if exact is None else {labels["energy"]: exact})
+
+
+def _curves(columns: dict[str, np.ndarray]) -> Section:
+    """Labels that are rows of numbers, such as the acceptance between rungs: their means over the configurations."""
+    rows = {name: values.mean(0) for name, values in columns.items() if values.ndim == 2}
+    figure, axes = figure_of(1, len(rows), (5 * len(rows), 3.2))
+    for axis, (name, mean) in zip(np.atleast_1d(axes), rows.items(), strict=True):
+        axis.plot(mean, "o-", ms=3, color="k")
+        axis.set(xlabel="number", title=f"{name.replace('_', ' ')}, mean")
+    return Section("Labels of every configuration", figure=figure)

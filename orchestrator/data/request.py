@@ -1,0 +1,75 @@
+"""A data set as a person asks for it."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import NonNegativeInt, PositiveInt, model_validator
+
+from orchestrator.config import find_file, load, shipped
+from orchestrator.store import Store
+from physics.annealing import Annealing
+from physics.chiral import ChiralMagnet
+from physics.model import AnySpinModel
+from physics.registry import Settings, digest
+from physics.sampler import AnySampler
+
+
+class DatasetConfig(Settings):
+    """``configurations`` of a spin model from a sampler, number i made from (everything here, i).
+
+    Attributes:
+        hamiltonian: the spin model; ``name`` chooses which, "chiral" by default.
+        sampler: ``name`` chooses which, "annealing" by default.
+        imported: SHA-256 of states that were imported instead; the sampler then says nothing.
+    """
+
+    L: PositiveInt = 32
+    hamiltonian: AnySpinModel = ChiralMagnet()
+    sampler: AnySampler = Annealing()
+    configurations: PositiveInt = 1000
+    seed: NonNegativeInt = 0
+    imported: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _schedule(cls, given: Any) -> Any:
+        """``schedule`` is what files and cards before version 0.4 call the sampler."""
+        if isinstance(given, dict) and "schedule" in given and "sampler" not in given:
+            return {"sampler" if key == "schedule" else key: value for key, value in given.items()}
+        return given
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        self.hamiltonian.check(self.L)
+        self.sampler.check(self.hamiltonian, self.L)
+        return self
+
+    def recipe(self) -> dict[str, Any]:
+        recipe = super().recipe()
+        recipe["schedule"] = recipe.pop("sampler")  # the key that the names of all data sets were made with
+        return recipe
+
+    @property
+    def name(self) -> str:
+        """Of the data set, with a hash of all that makes it."""
+        origin = "import-" if self.imported else self.sampler.prefix
+        return f"{origin}L{self.L}-{self.hamiltonian.label}-{digest(self.recipe())}"
+
+
+def dataset_named(text: str, scale: str | None, store: Store) -> DatasetConfig:
+    """A data set from a YAML file, a shipped name, or else one of the store.
+
+    Raises:
+        RequestError: there is none.
+    """
+    if text in shipped("data") or text.endswith(".yaml"):
+        file = text.removesuffix(".yaml") + ".yaml"
+        find_file(file)
+        return load(DatasetConfig, file, scale)
+    return of_card(store.find(text, "datasets")[2])
+
+
+def of_card(card: dict[str, Any]) -> DatasetConfig:
+    """The request of a data set in the store."""
+    return DatasetConfig.model_validate(card["config"])

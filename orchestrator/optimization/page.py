@@ -1,0 +1,49 @@
+"""The page of an optimum: the state, the way to it, and the training data beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from orchestrator.optimization.request import OptimizeConfig
+from orchestrator.page import Section, figure_text, listed, page, yaml_section
+from physics.model import SpinModel
+from physics.render import figure_of, state_figure
+
+
+def optimum_page(
+    name: str,
+    config: OptimizeConfig,
+    model: SpinModel,
+    spins: np.ndarray,
+    history: np.ndarray,
+    figures: dict[str, float],
+    values: np.ndarray,
+) -> dict[str, bytes]:
+    """The page and its pictures.
+
+    Args:
+        spins: the winner, ``(components, L, L)``.
+        history: best score so far and mean score of every iteration, ``(iterations, 2)``.
+        values: of the objective on training configurations, as in figure 5e, f of the 2023 paper.
+    """
+    objective = config.objective
+    unit = f" {objective.unit(model)}" if objective.unit(model) else ""
+    measured = ", ".join(f"{key} {figure_text(figures[key])}" for key in [*model.observables, model.defect_column])
+    label = f"{objective.name} = {figures['score']:.5g}{unit}: {measured}"
+    sign = 1 if objective.direction == "max" else -1
+    figure, (left, right) = figure_of(1, 2, (10, 3.6))
+    left.plot(sign * history[:, 0], label="best so far")
+    left.plot(sign * history[:, 1], label="mean of the population")
+    left.set(xlabel="iteration", ylabel=objective.name)
+    left.legend()
+    right.hist(values, bins=np.linspace(values.min() - 1e-6, values.max() + 1e-6, 41), color="0.6")
+    right.axvline(figures["score"], color="red", label=f"optimum {figures['score']:.4g}")
+    right.set(xlabel=objective.name, ylabel=f"of {len(values)} training configurations")
+    right.legend()
+    sections = [
+        Section("The optimum", f"Red circles: {model.defect}.", state_figure(spins, model, label), "winner.png"),
+        Section("The search, and the training data beside it", figure=figure, file="history.png"),
+        Section("Figures", rows=listed(figures)),
+        yaml_section(config),
+    ]
+    return page(f"Optimum {name}", label, sections)

@@ -1,0 +1,197 @@
+"""How a command that makes something is declared: its settings, the options that all such commands share, its result.
+
+Nothing here imports torch, Ray or matplotlib, so that help and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestrator.store import Kind, Store
+
+STORE = "store"
+STORE_HELP = "Folder or fsspec address of the store."
+JSON_HELP = "Print the result as JSON."
+StoreOption = Annotated[str, typer.Option("--store", envvar="ORCH_STORE", help=STORE_HELP)]
+JsonOption = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+
+COMMON = "Options of every command that makes something"
+
+
+def _shared(kind: Any, default: Any, name: str, text: str, **more: Any) -> tuple[Any, Any]:
+    return Annotated[kind, typer.Option(name, help=text, rich_help_panel=COMMON, **more)], default
+
+
+SHARED = {
+    "config": _shared(str | None, None, "--config", "YAML file with settings; options go over it. Default: none."),
+    "settings": _shared(
+        list[str] | None,
+        None,
+        "--set",
+        "One setting, by its dotted key; repeatable. Default: none.",
+        metavar="KEY=VALUE",
+    ),
+    "scale": _shared(str | None, None, "--scale", "A scale of the YAML file, such as paper. Default: none."),
+    "seed": _shared(int | None, None, "--seed", "Seed of all random numbers. Default: 0, or of the YAML file."),
+    "store": _shared(str, STORE, "--store", STORE_HELP, envvar="ORCH_STORE"),
+    "dry_run": _shared(bool, False, "--dry-run", "Print the plan and make nothing."),
+    "as_json": _shared(bool, False, "--json", JSON_HELP),
+}
+
+
+class Setting(NamedTuple):
+    """An option that is short for ``--set key=value``.
+
+    Attributes:
+        key: dotted, of the request.
+        default: of the request, as the help shows it.
+        option: its name on the command line; the last part of the key if empty.
+    """
+
+    key: str
+    kind: type
+    help: str
+    default: Any = None
+    option: str = ""
+
+    @property
+    def parameter(self) -> str:
+        return self.key.replace(".", "__")
+
+    @property
+    def annotation(self) -> Any:
+        name = self.option or "--" + self.key.rpartition(".")[2].replace("_", "-")
+        default = "" if self.default is None else f" Default: {self.default}."
+        return Annotated[self.kind | None, typer.Option(name, help=self.help + default)]
+
+
+@dataclass(frozen=True)
+class Common:
+    """What the shared options said, and the settings that a command's own options stand for."""
+
+    config: str | None
+    settings: list[str] | None
+    scale: str | None
+    seed: int | None
+    store: str
+    dry_run: bool
+    as_json: bool
+    given: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def target(self) -> Store:
+        from orchestrator.store import Store
+
+        return Store(self.store)
+
+    @cached_property
+    def existing(self) -> Store:
+        """The store, or RequestError if there is none yet."""
+        return existing(self.store)
+
+    def request(
+        self,
+        kind: Any,
+        over: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        references: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The request: ``defaults``, the file, its scale, ``over``, the command's options and last ``--set``.
+
+        Args:
+            source: a shipped file to start from, if the command is given none.
+        """
+        from orchestrator.config import assignment, load
+
+        seed = {} if self.seed is None else {"seed": self.seed}
+        settings = {**(over or {}), **self.given, **seed, **dict(map(assignment, self.settings or []))}
+        return load(kind, self.config or source, self.scale, settings, references, defaults)
+
+
+class Job(NamedTuple):
+    """What a command makes.
+
+    Attributes:
+        kind: of artifact; None if it makes files, whose paths ``run`` returns as the card.
+        plan: what is found and what would be made, line by line.
+        run: makes it; returns its name and card.
+    """
+
+    kind: Kind | None
+    store: Store
+    plan: Callable[[], list[str]]
+    run: Callable[[], tuple[str, Any]]
+
+
+def making(
+    app: typer.Typer,
+    name: str,
+    panel: str,
+    settings: Sequence[Setting] = (),
+    config: tuple[Any, Any] = SHARED["config"],
+) -> Callable[[Callable[..., Job]], None]:
+    """Register a command: a function of :class:`Common` and its own options to a :class:`Job`.
+
+    Args:
+        settings: options that are short for ``--set``.
+        config: annotation and default of the option that names a YAML file.
+    """
+    shared = {**SHARED, "config": config}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+
+    def register(function: Callable[..., Job]) -> None:
+        hints = get_type_hints(function, include_extras=True)
+        own = list(inspect.signature(function).parameters.values())[1:]
+        parameters = [
+            *(parameter.replace(annotation=hints[parameter.name], kind=keyword) for parameter in own),
+            *(inspect.Parameter(s.parameter, keyword, default=None, annotation=s.annotation) for s in settings),
+            *(inspect.Parameter(key, keyword, default=d, annotation=a) for key, (a, d) in shared.items()),
+        ]
+
+        def command(**values: Any) -> None:
+            given = {s.key: values.pop(s.parameter) for s in settings}
+            chosen = {key: values.pop(key) for key in shared}
+            common = Common(**chosen, given={key: value for key, value in given.items() if value is not None})
+            run_job(function(common, **values), common)
+
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        command.__doc__ = function.__doc__
+        app.command(name, rich_help_panel=panel)(command)
+
+    return register
+
+
+def run_job(job: Job, common: Common) -> None:
+    """Print the plan, or make it and print the result."""
+    if common.dry_run:
+        lines = job.plan()
+        print(json.dumps({"plan": lines}) if common.as_json else "\n".join(lines))
+        return
+    name, card = job.run()
+    if job.kind is None:
+        print(json.dumps(card) if common.as_json else "\n".join(card))
+        return
+    from orchestrator.listing import print_result
+
+    print_result(job.kind, name, card, job.store, common.as_json)
+
+
+def existing(root: str) -> Store:
+    """A store that has been made, or RequestError."""
+    from orchestrator.errors import RequestError
+    from orchestrator.store import Store
+
+    store = Store(root)
+    if not store.created():
+        raise RequestError(f"{root}: no store here; expected one made by orch anneal, sweep or optimize")
+    return store

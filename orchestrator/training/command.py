@@ -1,0 +1,76 @@
+"""orch train."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.options import Common, Job, Setting, making
+
+PANEL = "Train and sweep"
+
+TRAINING = [Setting("steps", int, "Updates of every network. Default: of the system.")]
+WorkersOption = Annotated[
+    str | None, typer.Option(help="Data-parallel workers: N, or MIN:MAX (elastic). Default: 1.", metavar="N|MIN:MAX")
+]
+GpuOption = Annotated[bool, typer.Option("--gpu", help="A GPU for each worker. Default: CPUs alone.")]
+DataOption = Annotated[
+    str | None,
+    typer.Option(help="Data set: a shipped name, a YAML file, or a name in the store. Default: of the YAML file."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    making(app, "train", PANEL, TRAINING)(train)
+
+
+def train(
+    common: Common,
+    model: Annotated[
+        str, typer.Option(help="Shipped system: vae, gan, hybrid, vae-2022 or evae-2021; or a YAML file.")
+    ] = "hybrid",
+    data: DataOption = None,
+    workers: WorkersOption = None,
+    gpu: GpuOption = False,
+) -> Job:
+    """Train a generative system under Ray Train."""
+    from orchestrator.training import run
+    from orchestrator.training.request import TrainConfig
+
+    source = model if model.endswith(".yaml") else f"{model}.yaml"
+    config = common.request(TrainConfig, training_options(common, data, workers, gpu), source, references(common))
+    target = common.target
+    return Job("models", target, lambda: run.plan(config, target), lambda: run.run(config, target))
+
+
+def references(common: Common) -> dict[str, Any]:
+    """What a file's ``dataset: NAME`` stands for."""
+    from orchestrator.data.request import dataset_named
+
+    def dataset(text: str, scale: str | None) -> dict[str, Any]:
+        return dataset_named(text, scale, common.target).model_dump()
+
+    return {"dataset": dataset}
+
+
+def training_options(common: Common, data: str | None, workers: str | None, gpu: bool) -> dict[str, Any]:
+    """Settings that the options of a training stand for."""
+    options: dict[str, Any] = {}
+    if data is not None:
+        options["dataset"] = references(common)["dataset"](data, common.scale)
+    if workers is not None:
+        options["resources.workers"] = _worker_counts(workers)
+    if gpu:
+        options["resources.gpus"] = 1
+    return options
+
+
+def _worker_counts(text: str) -> Any:
+    """N, or MIN:MAX."""
+    from orchestrator.errors import RequestError
+
+    counts = text.split(":")
+    if len(counts) > 2 or not all(part.isdigit() for part in counts):
+        raise RequestError(f"--workers {text}: expected N or MIN:MAX, such as 2 or 1:4")
+    return tuple(map(int, counts)) if len(counts) == 2 else int(counts[0])

@@ -1,0 +1,39 @@
+"""The page of a training: losses along it, states generated on the way, figures beside the data's."""
+
+from __future__ import annotations
+
+import pandas as pd
+from torch import Tensor
+
+from orchestrator.page import Section, page, yaml_section
+from orchestrator.training.request import TrainConfig
+from physics.render import curves_figure, strips_figure
+
+
+def training_page(
+    config: TrainConfig,
+    history: list[dict[str, float]],
+    pictures: dict[int, Tensor],
+    figures: dict[str, float],
+    data: dict[str, float],
+) -> dict[str, bytes]:
+    """The page and its figures.
+
+    Args:
+        pictures: states of the same codes after some numbers of steps.
+        figures, data: of the generated ensemble and of the training data; empty while training goes on.
+    """
+    losses = curves_figure(pd.DataFrame(history).set_index("step"), "step")
+    rows = [(f"step {step}", spins.numpy()) for step, spins in pictures.items()]
+    states = strips_figure(rows, config.dataset.hamiltonian)
+    beside = pd.DataFrame(
+        {"figure": list(data), "generated": [figures[key] for key in data], "data": list(data.values())}
+    )
+    sections = [
+        Section("Losses", figure=losses, file="losses.png"),
+        Section("Generated states", "From the same codes of the prior, as training went.", states, "states.png"),
+        *([Section("Figures", rows=beside)] if data else []),
+        yaml_section(config),
+    ]
+    summary = f"{config.system.name} on {config.dataset.name}: step {history[-1]['step']} of {config.steps}."
+    return page(f"Training {config.name}", summary, sections)

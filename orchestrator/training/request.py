@@ -1,0 +1,124 @@
+"""A training as a person asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from nets.system import SYSTEMS, AnySystem
+from orchestrator.data.request import DatasetConfig
+from physics.registry import Settings, digest
+
+DEFAULT_SYSTEM = "hybrid"
+
+
+def _least_and_most(value: Any) -> Any:
+    """A number of workers stands for both."""
+    counts = value if isinstance(value, list | tuple) else (value, value)
+    if len(counts) != 2 or not all(type(count) is int and count > 0 for count in counts) or counts[0] > counts[1]:
+        raise ValueError(f"expected a positive number or [least, most], found {value}")
+    return tuple(counts)
+
+
+class Resources(Settings):
+    """What one worker of a training takes, and how many train it together.
+
+    Attributes:
+        workers: least and most, of an elastic group that grows and shrinks with the cluster if they differ.
+    """
+
+    cpus: PositiveFloat = 1
+    gpus: NonNegativeFloat = 0
+    workers: Annotated[tuple[int, int], BeforeValidator(_least_and_most)] = (1, 1)
+
+    def __str__(self) -> str:
+        least, most = self.workers
+        return f"workers {least}{f' to {most}' * (most > least)}, CPUs {self.cpus:g} and GPUs {self.gpus:g} each"
+
+    def check_shares(self, batch: int) -> None:
+        """Raise ValueError unless every number of workers divides the batch."""
+        for count in range(self.workers[0], self.workers[1] + 1):
+            if batch % count:
+                raise ValueError(f"resources.workers: expected numbers that divide the batch of {batch}, found {count}")
+
+
+class TrainConfig(Settings):
+    """A generative system and how it is trained; the system's L is the data set's.
+
+    Attributes:
+        batch: configurations a step, of all workers together.
+        steps: updates of every network.
+        validation: share of the data kept apart, the last configurations.
+        parent: a model of the store whose weights it starts from; random ones if None.
+        checkpoint_seconds: between two checkpoints at least; what a death costs at most.
+    """
+
+    dataset: DatasetConfig = DatasetConfig()
+    system: AnySystem
+    batch: Annotated[int, Field(ge=2)] = 50
+    steps: PositiveInt = 4000
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    seed: NonNegativeInt = 0
+    parent: str | None = None
+    checkpoint_seconds: NonNegativeFloat = 30.0
+    resources: Resources = Resources()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_lattice(cls, given: Any) -> Any:
+        """A system that does not say its L takes the data set's."""
+        if not isinstance(given, Mapping):
+            return given
+        dataset, system = given.get("dataset", {}), given.get("system", {})
+        if not isinstance(system, Mapping):
+            return given
+        default = DatasetConfig().L
+        L = dataset.get("L", default) if isinstance(dataset, Mapping) else getattr(dataset, "L", default)
+        return {**given, "system": {"name": DEFAULT_SYSTEM, "L": L, **system}}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.system.L != self.dataset.L:
+            raise ValueError(f"system.L: expected the data set's {self.dataset.L}, found {self.system.L}")
+        if self.kept < self.batch:
+            raise ValueError(f"dataset.configurations: expected a batch of {self.batch} to train on, found {self.kept}")
+        self.resources.check_shares(self.batch)
+        return self
+
+    @property
+    def kept(self) -> int:
+        """How many configurations are for training; the rest, at least two, are for validation."""
+        rows = self.dataset.configurations
+        return rows - max(2, round(self.validation * rows))
+
+    def recipe(self) -> dict[str, Any]:
+        recipe = super().recipe()
+        for key in ("checkpoint_seconds", "resources"):
+            recipe.pop(key)
+        recipe["model"] = recipe.pop("system")  # the key that the names of all models were made with
+        return {**recipe, "dataset": self.dataset.name}
+
+    @property
+    def name(self) -> str:
+        """Of the model, with a hash of all that makes it."""
+        return f"{self.system.label}-s{self.seed}-{digest(self.recipe())}"
+
+    @property
+    def random_seed(self) -> int:
+        """What weights, batches and noise are drawn from: another for every recipe."""
+        return int(digest(self.recipe()), 16)
+
+
+def system_of(card: dict[str, Any]) -> Any:
+    """The settings of the system of a model in the store."""
+    return SYSTEMS.parse(card["config"]["model"])

@@ -1,0 +1,127 @@
+"""Trained systems from the store, for whoever samples, searches or looks into them; nothing is unpickled."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from torch import nn
+
+from nets.collapse import DIVERSE
+from nets.system import Labels
+from orchestrator.data import shards
+from orchestrator.data.request import DatasetConfig, of_card
+from orchestrator.errors import RequestError
+from orchestrator.store import Store
+from orchestrator.training.request import system_of
+from physics.model import SpinModel
+
+FAITHFUL = 0.15  # validation L_RC; independent directions have 2/3
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class TrainedModel:
+    """A model of the store; each of its networks is loaded when it is asked for, in evaluation mode.
+
+    Raises:
+        RequestError: there is none of that name, and from what is asked for, if its file is missing or damaged.
+    """
+
+    def __init__(self, name: str, store: Store):
+        self.name, self.store = name, store
+        self.card: dict[str, Any] = model_card(name, store)
+        self.settings = system_of(self.card)
+
+    @cached_property
+    def dataset(self) -> DatasetConfig:
+        """What it was trained on."""
+        card = self.store.card("datasets", self.card["config"]["dataset"])
+        if card is None:
+            raise RequestError(f"{self.store.root}: the data set of model {self.name} is missing")
+        return of_card(card)
+
+    @property
+    def model(self) -> SpinModel:
+        """The spin model of its data."""
+        return self.dataset.hamiltonian
+
+    @cached_property
+    def decoder(self) -> Any:
+        return self._network(self.settings.decoder)
+
+    @cached_property
+    def encoder(self) -> Any:
+        """A network with ``encode``; RequestError if the system does not encode."""
+        if self.settings.encoder is None:
+            raise RequestError(f"{self.name}: has no encoder; expected a system that encodes, such as vae or hybrid")
+        return self._network(self.settings.encoder)
+
+    @cached_property
+    def discriminator(self) -> Any:
+        """Spins to logits; RequestError if the system does not judge."""
+        if self.settings.discriminator is None:
+            raise RequestError(
+                f"{self.name}: has no discriminator; expected a system that has one, such as gan or hybrid"
+            )
+        return self._network(self.settings.discriminator)
+
+    def _network(self, part: str) -> nn.Module:
+        network = self.settings.networks(self.model.components)[part]()
+        return load_weights(network, self.name, f"{part}.safetensors", self.store).requires_grad_(False)
+
+    def labels(self, count: int) -> Labels:
+        """Labels ``(count, ...)`` to sample with: those of the data's configurations, from the first on, repeated."""
+        if not self.settings.labels:
+            return {}
+        found = shards.columns(self.dataset.name, self.store, self.settings.labels)
+        return {name: torch.from_numpy(np.resize(values, (count, *values.shape[1:]))) for name, values in found.items()}
+
+
+def load_weights(network: Network, name: str, file: str, store: Store) -> Network:
+    """A network with the weights of a stored model, in evaluation mode.
+
+    Raises:
+        RequestError: the file is missing, damaged, or of another architecture.
+    """
+    content = store.read("models", name, file)
+    try:
+        network.load_state_dict(load_tensors(content))
+    except Exception as error:  # safetensors and torch each have several of their own
+        raise RequestError(f"models/{name}: {file} does not fit the card: {str(error).splitlines()[0]}") from None
+    return network.eval()
+
+
+def generated(name: str, store: Store) -> np.ndarray:
+    """The states that were stored with a model, ``(n, components, L, L)``."""
+    content = np.frombuffer(store.read("models", name, "generated.float32"), np.float32)
+    trained = TrainedModel(name, store)
+    L = trained.settings.L
+    return content.reshape(-1, trained.model.components, L, L)
+
+
+def model_card(name: str, store: Store) -> dict[str, Any]:
+    """The card of a model, or RequestError."""
+    card = store.card("models", name)
+    if card is None:
+        raise RequestError(f"{store.root}: no model {name}")
+    return card
+
+
+def best(store: Store) -> str | None:
+    """The model to search: of those that make diverse states, one that still reconstructs, lowest in energy.
+
+    Past the point where the Hamiltonian loss wins over the reconstruction, codes no longer stand for states of the
+    data; such models are taken only when there is no other.  None if no model is diverse.
+    """
+
+    def order(entry: tuple[str, dict[str, float]]) -> tuple[bool, float]:
+        return entry[1].get("validation_reconstruction", math.inf) > FAITHFUL, entry[1]["energy_mean"]
+
+    cards = store.cards("models")
+    diverse = [(name, card["figures"]) for _, name, card in cards if card["figures"]["diversity"] >= DIVERSE]
+    return min(diverse, key=order)[0] if diverse else None

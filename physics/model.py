@@ -1,0 +1,165 @@
+"""The protocol of a spin model: energies, symmetries, observables, defects and colours of spins on a lattice.
+
+To add one: a file with a class of :class:`SpinModel`, and a line in :data:`SPIN_MODELS`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BeforeValidator, SerializeAsAny
+from torch import Tensor
+
+from physics.registry import Registry, Tagged
+from physics.render import spin_colors
+
+X, Y = -1, -2  # the axes of a configuration (..., components, L, L)
+
+Transformation = Callable[[Tensor], Tensor]
+"""Spins ``(..., components, L, L)`` to spins of the same shape."""
+
+
+class Observable(NamedTuple):
+    """A number that a configuration has: a column of a data set, a row of a page, an objective of a search.
+
+    Attributes:
+        measure: spins ``(..., components, L, L)`` to ``(...)``, differentiable where it can be.
+        label: as axes and tables show it.
+        unit: of its values, "" for a pure number.
+    """
+
+    measure: Callable[[Tensor], Tensor]
+    label: str
+    unit: str = ""
+
+
+class SpinModel(Tagged, ABC):
+    """Classical spins on a square lattice; configurations are ``(..., components, L, L)``, axis -2 is y, axis -1 is x.
+
+    Attributes:
+        components: of a spin.
+        defect: what its defects are called, a plural noun.
+    """
+
+    components: ClassVar[int]
+    defect: ClassVar[str] = "defects"
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Its parameters in the name of an artifact, such as D0.6-B0.2."""
+
+    @abstractmethod
+    def check(self, L: int) -> None:
+        """Raise ValueError unless the model fits a lattice of L x L."""
+
+    @abstractmethod
+    def energy(self, spins: Tensor) -> Tensor:
+        """Energy per spin relative to the uniform state, ``(..., components, L, L)`` to ``(...)``."""
+
+    @abstractmethod
+    def energy_density(self, spins: Tensor) -> Tensor:
+        """Energy of each site, ``(..., components, L, L)`` to ``(..., L, L)``; its sum is the total energy E."""
+
+    @abstractmethod
+    def effective_field(self, spins: Tensor) -> Tensor:
+        """h = -dE/dS, ``(..., components, L, L)``."""
+
+    @property
+    @abstractmethod
+    def observables(self) -> dict[str, Observable]:
+        """By name, the columns of a data set in their order; "energy" is one of them."""
+
+    @abstractmethod
+    def defects(self, spins: Tensor) -> Tensor:
+        """Where the defects are, bool ``(..., L, L)``."""
+
+    def colors(self, spins: np.ndarray) -> np.ndarray:
+        """RGB in [0, 1], ``(..., L, L, 3)``, of spins ``(..., components, L, L)``."""
+        return spin_colors(spins)
+
+    def symmetries(self, L: int) -> dict[str, Transformation]:
+        """Transformations that leave the energy, and so the distribution of its data, as it is."""
+        return {}
+
+    def sites(self, L: int) -> np.ndarray:
+        """The sites that exist, bool ``(L, L)``."""
+        return np.ones((L, L), bool)
+
+    def torque(self, spins: Tensor) -> Tensor:
+        """Length of the effective field's part normal to each spin, ``(..., L, L)``: zero in a state at rest."""
+        spins = torch.as_tensor(spins)
+        field = self.effective_field(spins)
+        along = (field * spins).sum(-3, keepdim=True)
+        return (field - along * spins).norm(dim=-3)
+
+    def structure_factor(self, spins: Tensor) -> Tensor:
+        """|F[S]|^2 with the unitary transform, summed over components: ``(..., L, L)``, k = 0 at [0, 0]."""
+        return torch.fft.fft2(torch.as_tensor(spins), norm="ortho").abs().square().sum(-3)
+
+    @property
+    def energy_scale(self) -> float:
+        """What counts as a large difference of energies between sites, in pictures and for defects."""
+        return 1.0
+
+    def ground_state_energy(self, L: int) -> float | None:
+        """The exact lowest :meth:`energy` on a lattice of L x L; None where it is not known."""
+        return None
+
+    @property
+    def wave_number(self) -> float | None:
+        """|k| of the ground state on an infinite lattice, in radians a site; None where there is none."""
+        return None
+
+    def count_defects(self, spins: Tensor) -> Tensor:
+        """How many defects each configuration has, ``(...)``."""
+        return self.defects(spins).sum((-2, -1))
+
+    @property
+    def defect_column(self) -> str:
+        """The name of their number in a table."""
+        return self.defect.replace(" ", "_")
+
+
+SPIN_MODELS: Registry[SpinModel] = Registry("spin model", {"chiral": "physics.chiral:ChiralMagnet"})
+
+AnySpinModel = Annotated[SerializeAsAny[SpinModel], BeforeValidator(partial(SPIN_MODELS.parse, default="chiral"))]
+"""A field of settings that holds any spin model; the chiral magnet, if it names none."""
+
+
+def translations(L: int) -> dict[str, Transformation]:
+    """By one site along each axis of the torus: symmetries of a model that is the same everywhere."""
+    return {
+        "translation along x": lambda spins: torch.roll(spins, 1, X),
+        "translation along y": lambda spins: torch.roll(spins, 1, Y),
+    }
+
+
+def quarter_turn(spins: Tensor) -> Tensor:
+    """The lattice turned by 90 degrees about its middle, from x to y, spins ``(..., components, L, L)`` unchanged."""
+    return torch.rot90(spins, 1, (X, Y))
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """a . b over the components of ``(..., 3, L, L)``."""
+    ax, ay, az = a.unbind(-3)
+    bx, by, bz = b.unbind(-3)
+    return ax * bx + ay * by + az * bz
+
+
+def cross(a: Tensor, b: Tensor) -> Tensor:
+    """a x b over the components of ``(..., 3, L, L)``: several times faster than torch.linalg.cross in this layout."""
+    ax, ay, az = a.unbind(-3)
+    bx, by, bz = b.unbind(-3)
+    return torch.stack((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), -3)
+
+
+def check_checkerboard(L: int) -> None:
+    """Raise ValueError unless two sublattices close on the torus: L even, at least 4."""
+    if L < 4 or L % 2:
+        raise ValueError(f"L: expected an even number of at least 4, found {L}")

@@ -1,0 +1,61 @@
+"""Spaces that are searched or swept: the values that each key may take."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from physics.registry import Settings
+
+
+class Range(Settings):
+    """Values that a swept key may take: exactly one of these."""
+
+    fixed: Any = None
+    choice: tuple[Any, ...] | None = None
+    uniform: tuple[float, float] | None = None
+    log_uniform: tuple[float, float] | None = None
+    integer: tuple[int, int] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        """A bare value is fixed, a bare list a choice."""
+        if isinstance(value, list | tuple):
+            return {"choice": value}
+        return value if isinstance(value, Mapping | Range) else {"fixed": value}
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected one of {', '.join(type(self).model_fields)}, found {given or 'none'}")
+        if self.choice is not None and not self.choice:
+            raise ValueError("choice: expected at least one value, found an empty range")
+        bounds = self.bounds
+        if bounds and not (bounds[0] < bounds[1] and all(map(math.isfinite, bounds))):
+            raise ValueError(f"{given[0]}: expected [low, high] with low < high, found {list(bounds)}")
+        if self.log_uniform and self.log_uniform[0] <= 0:
+            raise ValueError(f"log_uniform: expected low > 0, found {self.log_uniform[0]:g}")
+        return self
+
+    @property
+    def values(self) -> tuple[Any, ...] | None:
+        """All values of a finite range, None for a continuous one."""
+        return self.choice if self.choice is not None else (self.fixed,) if self.fixed is not None else None
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        return self.uniform or self.log_uniform or self.integer
+
+
+def grid_of(space: Mapping[str, Range]) -> list[dict[str, Any]] | None:
+    """Every point of a finite space, the last key varying fastest; None of a space that is not finite."""
+    values = [known for known in (values.values for values in space.values()) if known is not None]
+    if len(values) < len(space):
+        return None
+    return [dict(zip(space, combination, strict=True)) for combination in itertools.product(*values)]

@@ -1,0 +1,109 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from search.gradient import with_gradient
+from search.optimizer import OPTIMIZERS, advance
+
+LATENT = 5
+TARGET = torch.linspace(-1, 1, LATENT)
+
+
+def evaluate(codes):
+    """Scores with their maximum at the target, and their gradients."""
+    return with_gradient(lambda z: -(z - TARGET).square().sum(1))(codes)
+
+
+def run(search, iterations):
+    """Every score that the search was told."""
+    return np.concatenate([advance(search, evaluate) for _ in range(iterations)])
+
+
+def through_a_file(state):
+    file = io.BytesIO()
+    np.savez(file, **state)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def test_its_settings_survive_every_way_of_writing_them(optimizer, check_settings):
+    check_settings(OPTIMIZERS, optimizer)
+
+
+def test_codes_are_finite_and_a_function_of_the_seed(optimizer):
+    searches = [optimizer.start(LATENT, seed) for seed in (1, 1, 2)]
+    for _ in range(3):
+        codes, again, other = (search.ask() for search in searches)
+        assert codes.dtype == np.float32 and codes.ndim == 2 and codes.shape[1] == LATENT
+        assert np.isfinite(codes).all()
+        assert np.array_equal(codes, again)
+        assert not np.array_equal(codes, other)
+        for search, asked in zip(searches, (codes, again, other), strict=True):
+            search.tell(asked, *evaluate(asked))
+
+
+@pytest.mark.parametrize("iterations", [0, 3])
+def test_a_search_restored_from_a_file_continues_exactly(optimizer, iterations):
+    whole, half, continued = (optimizer.start(LATENT, seed) for seed in (1, 1, 2))
+    if iterations:
+        run(whole, iterations)
+        run(half, iterations)
+    continued.restore(through_a_file(half.state()))
+    assert np.array_equal(run(whole, 4), run(continued, 4))
+    for a, b in zip(whole.result(), continued.result(), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_a_state_is_kept_as_it_was(optimizer):
+    search, twin = optimizer.start(LATENT, 1), optimizer.start(LATENT, 2)
+    run(search, 3)
+    state = search.state()
+    kept = through_a_file(state)
+    twin.restore(state)
+    run(search, 2)
+    run(twin, 2)
+    assert all(np.array_equal(state[name], kept[name]) for name in kept)
+
+
+def test_the_result_is_sorted_and_holds_the_best_that_was_told(optimizer):
+    search = optimizer.start(LATENT, 1)
+    told = run(search, 20)
+    codes, scores = search.result()
+    assert codes.shape == (len(scores), LATENT) and codes.dtype == np.float32
+    assert (np.diff(scores) <= 0).all()
+    assert scores[0] == pytest.approx(told.max(), rel=1e-6)
+    np.testing.assert_allclose(evaluate(codes)[0], scores, rtol=1e-5)
+
+
+def test_it_improves(optimizer):
+    search = optimizer.start(LATENT, 1)
+    first = advance(search, evaluate).max()
+    run(search, 60)
+    assert search.result().scores[0] > 0.8 * first  # scores are negative
+
+
+def test_scores_that_are_not_numbers_rank_last_and_do_no_harm(optimizer):
+    def half_of_space(codes):
+        scores, slopes = evaluate(codes)
+        bad = codes[:, 0] > 0
+        return np.where(bad, np.nan, scores), np.where(bad[:, None], np.nan, slopes)
+
+    search = optimizer.start(LATENT, 1)
+    told = np.concatenate([advance(search, half_of_space) for _ in range(5)])
+    assert np.isnan(told).any() and not np.isnan(told).all()
+    assert np.isfinite(search.ask()).all()
+    assert search.result().scores[0] == pytest.approx(np.nanmax(told), rel=1e-6)
+
+
+def test_a_state_of_another_search_is_refused(optimizer):
+    search, other = optimizer.start(LATENT, 1), optimizer.start(LATENT + 1, 1)
+    run(search, 2)
+    with pytest.raises((KeyError, ValueError)):
+        other.restore(search.state())
+    for name in search.state():
+        incomplete = {key: value for key, value in search.state().items() if key != name}
+        with pytest.raises((KeyError, ValueError)):
+            optimizer.start(LATENT, 1).restore(incomplete)

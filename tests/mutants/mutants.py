@@ -1,0 +1,226 @@
+"""Edits that make the science wrong, each of which the tests must catch.
+
+``make mutants`` applies them one at a time to a copy of the repository and runs the tests named beside each; a mutant
+that passes is a hole in the tests.  ``python tests/mutants/mutants.py WORD`` runs those whose name holds the word.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+
+class Mutant(NamedTuple):
+    """One edit: in ``file`` the text ``old``, which stands there once, becomes ``new``; ``tests`` must then fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = [
+    Mutant(
+        "minus sign of the GAN generator's loss",
+        "nets/vaegan.py",
+        'update(system, (losses["generator"], ["generator"]))',
+        'update(system, (-losses["generator"], ["generator"]))',
+        "tests/nets/test_vaegan.py",
+    ),
+    Mutant(
+        "minus sign in the generator's loss",
+        "nets/losses.py",
+        "softplus(-fake).mean() for",
+        "softplus(fake).mean() for",
+        "tests/nets/test_vaegan.py",
+    ),
+    Mutant(
+        "discriminator never shown reconstructions",
+        "nets/vaegan.py",
+        "real, *shown = D(torch.cat([spins, *fakes]).detach())",
+        "real, *shown = D(torch.cat([spins, *fakes[:1]]).detach())",
+        "tests/nets/test_vaegan.py",
+    ),
+    Mutant(
+        "the same noise at every step",
+        "nets/training.py",
+        "_noise(_generator(seed, 1, number), system.device)",
+        "_noise(_generator(seed, 1, 0), system.device)",
+        "tests/nets/test_training.py",
+    ),
+    Mutant(
+        "uniform instead of Gaussian noise",
+        "nets/training.py",
+        "return torch.randn(shares * count, width, generator=generator)",
+        "return torch.rand(shares * count, width, generator=generator)",
+        "tests/nets/test_training.py",
+    ),
+    Mutant(
+        "prior halved",
+        "nets/sampling.py",
+        "return np.random.default_rng(seed).standard_normal((count, latent_dim), np.float32)",
+        "return 0.5 * np.random.default_rng(seed).standard_normal((count, latent_dim), np.float32)",
+        "tests/nets/test_sampling.py",
+    ),
+    Mutant(
+        "validation in training mode",
+        "nets/training.py",
+        "    system.mode(training=False)\n    noise",
+        "    system.mode(training=True)\n    noise",
+        "tests/nets/test_training.py",
+    ),
+    Mutant(
+        "correlation over a step of L",
+        "search/objectives.py",
+        "step = max(1, round(min(model.period, spins.shape[-1]) / 4))",
+        "step = spins.shape[-1]",
+        "tests/search/test_objectives.py",
+    ),
+    Mutant(
+        "no crossover",
+        "search/genetic.py",
+        "np.where(self._rng.random(shape) < 0.5, mother, father)",
+        "np.where(self._rng.random(shape) < 2, mother, father)",
+        "tests/search/test_genetic.py",
+    ),
+    Mutant(
+        "resets from N(0, 5)",
+        "search/genetic.py",
+        "np.where(reset, self._rng.standard_normal(shape, np.float32), children)",
+        "np.where(reset, 5 * self._rng.standard_normal(shape, np.float32), children)",
+        "tests/search/test_genetic.py",
+    ),
+    Mutant(
+        "selection pressure 2",
+        "search/genetic.py",
+        "pressure: PositiveFloat = 8.0",
+        "pressure: PositiveFloat = 2.0",
+        "tests/search/test_genetic.py",
+    ),
+    Mutant(
+        "Adam's moments of the 2023 systems as of 2021",
+        "nets/vaegan.py",
+        "return adam(networks, self.learning_rate, self.betas)",
+        "return adam(networks, self.learning_rate, (0.9, 0.999))",
+        "tests/nets/test_system.py",
+    ),
+    Mutant(
+        "Adam's moments of 2021 as of the 2023 systems",
+        "nets/system.py",
+        "return adam(networks, self.learning_rate, (0.9, 0.999))",
+        "return adam(networks, self.learning_rate, (0.0, 0.9))",
+        "tests/nets/test_system.py",
+    ),
+    *(
+        Mutant(f"--scale paper: {name}", f"orchestrator/presets/{file}", old, new, "tests/orchestrator/test_papers.py")
+        for name, file, old, new in (
+            ("configurations of 2021", "sweeps/evae.yaml", "39300", "39000"),
+            ("steps of 2021", "sweeps/evae.yaml", "    steps: 30000", "    steps: 3000"),
+            ("field of 2021", "sweeps/evae.yaml", "D: 0.3, B: 0.05", "D: 0.3, B: 0.5"),
+            ("betas of 2021", "sweeps/evae.yaml", "[1.0e-3, 1.0e-4]", "[1.0e-3]"),
+            ("labyrinths", "data/labyrinth.yaml", "configurations: 40000", "configurations: 4000"),
+            ("width of the hybrid", "systems/hybrid.yaml", "width: 64", "width: 32"),
+            ("gamma of the hybrid", "systems/hybrid.yaml", "gamma: 1.0e-3", "gamma: 1.0e-2"),
+            ("rate of the GAN", "systems/gan.yaml", "learning_rate: 2.0e-4", "learning_rate: 1.0e-3"),
+            ("steps of the VAE", "systems/vae.yaml", "steps: 60000", "steps: 6000"),
+            ("latent of 2022", "systems/vae-2022.yaml", "latent: 100", "latent: 64"),
+            ("batch of 2022", "systems/vae-2022.yaml", "batch: 100", "batch: 50"),
+        )
+    ),
+    Mutant(
+        "widths of 2021 all 8",
+        "nets/vae.py",
+        '"evae-2021": (6, 12, 24, 48)',
+        '"evae-2021": (8, 8, 8, 8)',
+        "tests/nets/test_vae.py tests/orchestrator/test_papers.py",
+    ),
+    Mutant(
+        "mean instead of sum pooling in the discriminator",
+        "nets/vaegan.py",
+        "return self.judge(features.sum((-2, -1)))",
+        "return self.judge(features.mean((-2, -1)))",
+        "tests/nets/test_vaegan.py",
+    ),
+    Mutant(
+        "weights of the parent not loaded",
+        "orchestrator/training/loop.py",
+        "if config.parent and not progress.done:",
+        "if config.parent and progress.done:",
+        "tests/orchestrator/test_loop.py",
+    ),
+    Mutant(
+        "collapsed inverted",
+        "orchestrator/sweeps/collapse.py",
+        'return card["figures"]["diversity"] < COLLAPSED',
+        'return card["figures"]["diversity"] > COLLAPSED',
+        "tests/orchestrator/test_programs.py",
+    ),
+    Mutant(
+        "training rows in an evaluation",
+        "orchestrator/evaluation/run.py",
+        "torch.arange(dataset.configurations)[-config.n :]",
+        "torch.arange(dataset.configurations)[: config.n]",
+        "tests/orchestrator/test_loop.py",
+    ),
+    Mutant(
+        "one half of the samples for both density and threshold",
+        "nets/metrics.py",
+        "adagan_coverage(real.features, found[:half], found[half:])",
+        "adagan_coverage(real.features, found[:half], found[:half])",
+        "tests/nets/test_metrics.py",
+    ),
+    Mutant(
+        "best takes the worst",
+        "orchestrator/training/trained.py",
+        "return min(diverse, key=order)[0] if diverse else None",
+        "return max(diverse, key=order)[0] if diverse else None",
+        "tests/orchestrator/test_loop.py",
+    ),
+]
+
+
+UNCHANGED = Mutant("nothing", "nets/losses.py", "", "", " ".join(sorted({m.tests for m in MUTANTS})))
+"""The control, which must pass."""
+
+
+def caught(mutant: Mutant) -> bool:
+    """Whether the tests fail on a copy of the repository with the edit."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        copy = Path(folder) / "copy"
+        ignored = shutil.ignore_patterns(".git", ".venv", "store", "__pycache__", "*.egg-info", ".*_cache")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        path = copy / mutant.file
+        text = path.read_text()
+        if mutant.old and text.count(mutant.old) != 1:
+            raise ValueError(f"{mutant.name}: expected the text once in {mutant.file}, found {text.count(mutant.old)}")
+        path.write_text(text.replace(mutant.old, mutant.new) if mutant.old else text)
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.tests.split()]
+        environment = {**os.environ, "PYTHONPATH": str(copy)}
+        return subprocess.run(command, cwd=copy, env=environment, capture_output=True).returncode == 1
+
+
+def main(word: str = "") -> None:
+    chosen = [mutant for mutant in MUTANTS if word in mutant.name]
+    if caught(UNCHANGED):
+        sys.exit("the tests fail without any edit: mend that first")
+    missed = []
+    for mutant in chosen:
+        started = time.monotonic()
+        found = caught(mutant)
+        missed += [] if found else [mutant.name]
+        print(f"{'caught' if found else 'MISSED'}  {time.monotonic() - started:5.1f} s  {mutant.name}", flush=True)
+    print(f"{len(chosen) - len(missed)} of {len(chosen)} mutants caught")
+    sys.exit(1 if missed or not chosen else 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from driving import HYBRID as CONFIG
+from typer.testing import CliRunner
+
+from nets.sampling import decode, prior
+from orchestrator.analysis import run
+from orchestrator.analysis.request import InvertConfig, LineConfig, MapConfig
+from orchestrator.analysis.states import state
+from orchestrator.cli import app
+from orchestrator.data import shards
+from orchestrator.errors import RequestError
+from orchestrator.evaluation.request import SampleConfig
+from orchestrator.optimization import run as optimization
+from orchestrator.optimization.request import OptimizeConfig
+from orchestrator.store import Store
+from orchestrator.training.trained import TrainedModel
+
+NAME = CONFIG.name
+
+
+def rows(name: str, store: Store) -> pd.DataFrame:
+    return pd.read_parquet(Path(store.folder("analyses", name)) / f"{name.partition('-')[0]}.parquet")
+
+
+def page(name: str, store: Store) -> str:
+    return (Path(store.folder("analyses", name)) / "report.html").read_text()
+
+
+def test_a_map_holds_the_figures_of_the_codes_of_its_plane(trained):
+    name, card = run.latent_map(MapConfig(axes=(2, 5), points=21, seed=4), NAME, trained)
+    table = rows(name, trained)
+    assert len(table) == 21 * 21
+    origin = prior(1, 8, 4)[0]
+    row = table.iloc[100]
+    origin[2], origin[5] = row["z2"], row["z5"]
+    spins = decode(TrainedModel(NAME, trained).decoder, origin[None])
+    assert row["energy"] == pytest.approx(CONFIG.dataset.hamiltonian.energy(spins).item(), abs=1e-5)
+    assert row["logit"] == pytest.approx(TrainedModel(NAME, trained).discriminator(spins).item(), abs=1e-4)
+    assert page(name, trained).count("data:image/png") == 2
+    assert card["figures"]["barrier_height"] > 0
+    assert run.latent_map(MapConfig(axes=(2, 5), points=21, seed=4), NAME, trained)[1] == card
+
+
+def test_samples_watched_on_their_way_please_the_discriminator_more(trained):
+    name, card = run.watch_ddls(SampleConfig(n=20, steps=30, step_size=0.02), NAME, trained)
+    assert card["figures"]["logit_after"] > card["figures"]["logit_before"]
+    table = rows(name, trained)
+    assert sorted(set(table["step"]))[:2] == [0, 1]
+    assert table["step"].max() == 30
+    assert (table.groupby("step").size() == 20).all()
+    with pytest.raises(RequestError, match="--steps 0: expected at least 1"):
+        run.watch_ddls(SampleConfig(n=20), NAME, trained)
+
+
+def test_a_decoded_state_is_mapped_back_to_its_code(trained, tmp_path):
+    code = prior(1, 8, 77)
+    decoder = TrainedModel(NAME, trained).decoder
+    np.save(tmp_path / "state.npy", decode(decoder, code).numpy())
+    name, card = run.inverse_map(InvertConfig(state=str(tmp_path / "state.npy")), NAME, trained)
+    assert card["figures"]["reconstruction"] < 1e-3
+    assert card["figures"]["energy"] == pytest.approx(card["figures"]["target_energy"], abs=0.01)
+    assert np.allclose(rows(name, trained)["code"].iloc[0], code[0], atol=0.2)
+
+
+def test_a_line_goes_through_an_optimum_and_a_state_of_the_data(trained):
+    search = OptimizeConfig(optimizer={"population": 16}, iterations=3)
+    optimum, _ = optimization.run(search, NAME, trained, 1)
+    row = f"{CONFIG.dataset.name}:250"
+    config = LineConfig(states=(optimum, row, "prior:1"), points=5, iterations=40)
+    name, card = run.interpolate(config, NAME, trained)
+    table = rows(name, trained)
+    assert table.groupby("line").size().tolist() == [5, 5]
+    winner = trained.card("optima", optimum)["figures"]
+    assert table["energy"].iloc[0] == pytest.approx(winner["energy"], abs=1e-5)
+    assert table["energy"].iloc[4] == table["energy"].iloc[5]
+    decoder, H = TrainedModel(NAME, trained).decoder, CONFIG.dataset.hamiltonian
+    last = H.energy(decode(decoder, prior(1, 8, 1))).item()
+    assert table["energy"].iloc[-1] == pytest.approx(last, abs=1e-5)
+    assert card["figures"]["barrier_1"] >= 0
+    assert page(name, trained).count("data:image/png") == 4
+    expected = shards.read(CONFIG.dataset.name, trained)[250:251].tensor()[0]
+    assert (state(row, trained) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["map", NAME, "--axes", "0", "8"], "axes: expected two different ones below 8, found 0 and 8"),
+        (["map", NAME, "--points", "5"], "points: expected greater than or equal to 21, found 5"),
+        (["invert", NAME, "prior:x"], "prior:x: no such data set or model or optimum"),
+        (["invert", NAME, "nothing.ovf"], "nothing.ovf: no such file"),
+        (["invert", NAME, "wide.npy"], r"wide.npy: target: expected spins of shape \(3, 16, 16\), found \(3, 8, 8\)"),
+        (["invert", NAME, f"{CONFIG.dataset.name}:999"], "999: has no row 999"),
+        (["interpolate", NAME, "prior:1", "prior:-2"], "prior:-2: expected prior:SEED"),
+        (["interpolate", NAME, "prior:1"], "states: .*at least 2 items"),
+        (["ddls", "nothing"], "nothing: no such model"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_requests_that_make_no_sense_are_one_line(command, said, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spins = np.zeros((3, 8, 8), np.float32)
+    spins[2] = 1
+    np.save("wide.npy", spins)
+    with pytest.raises(RequestError, match=said) as error:
+        CliRunner().invoke(app, [*command, "--store", trained.path], catch_exceptions=False)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,93 @@
+"""``--scale paper`` has the numbers of the publications, each of them."""
+
+import pytest
+
+from orchestrator.config import load
+from orchestrator.data.request import DatasetConfig, dataset_named
+from orchestrator.sweeps.request import SweepConfig
+from orchestrator.training.request import TrainConfig
+from physics.registry import setting
+
+LABYRINTHS = {
+    "dataset.L": 128,
+    "dataset.configurations": 40_000,
+    "dataset.hamiltonian.J": 1.0,
+    "dataset.hamiltonian.D": 0.3,
+    "dataset.hamiltonian.B": 0.0,
+    "kept": 30_000,
+}
+GENERATIVE = {
+    **LABYRINTHS,
+    "batch": 50,
+    "steps": 60_000,  # 100 epochs of 30,000 / 50
+    "system.latent": 128,
+    "system.width": 64,
+    "system.learning_rate": 2e-4,
+    "system.betas": (0.0, 0.9),
+    "system.widths": [64, 128, 256, 512, 1024],
+}
+PAPERS = {
+    "vae.yaml": {**GENERATIVE, "system.beta": 1e-3},
+    "gan.yaml": GENERATIVE,
+    "hybrid.yaml": {**GENERATIVE, "system.beta": 1e-3, "system.gamma": 1e-3},
+    "vae-2022.yaml": {
+        **LABYRINTHS,
+        "batch": 100,
+        "steps": 30_000,  # 100 epochs of 30,000 / 100
+        "system.latent": 100,
+        "system.hidden": 512,
+        "system.kernel": 5,
+        "system.beta": 1e-3,
+        "system.gamma": 0.0,
+        "system.learning_rate": 1e-3,
+    },
+    "evae-2021.yaml": {"batch": 100, "steps": 30_000, "system.latent": 100, "system.learning_rate": 1e-3},
+    "evae.yaml": {
+        "dataset.L": 128,
+        "dataset.configurations": 39_300,
+        "dataset.hamiltonian.J": 1.0,
+        "dataset.hamiltonian.D": 0.3,
+        "dataset.hamiltonian.B": 0.05,
+        "kept": 34_309,  # 30,000 and 4,300 of them; 5,000 for validation
+        "batch": 100,
+        "steps": 30_000,  # 100 epochs of 30,000 / 100
+        "trial.warmup_steps": 30_000,
+        "trial.beta_start": 1e-6,
+        "system.latent": 100,
+        "system.hidden": 512,
+        "system.kernel": 5,
+        "system.learning_rate": 1e-3,
+    },
+}
+
+
+def value(config, path):
+    """At a dotted key, or of a property of what lies there."""
+    *sections, last = path.split(".")
+    owner = setting(config, ".".join(sections)) if sections else config
+    return getattr(owner, last)
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "published"),
+    [(file, path, published) for file, numbers in PAPERS.items() for path, published in numbers.items()],
+)
+def test_a_number_is_the_published_one(file, path, published):
+    kind = SweepConfig if file == "evae.yaml" else TrainConfig
+    config = load(kind, file, "paper", references={"dataset": lambda text, scale: dataset_named(text, scale, None)})
+    assert value(config, path) == published
+
+
+def test_the_widths_of_the_convolutions_are_the_published_ones():
+    from nets.vae import WIDTHS
+
+    assert WIDTHS == {"evae-2021": (6, 12, 24, 48), "vae-2022": (16, 32, 64, 128)}
+
+
+def test_the_collapse_is_scanned_at_both_betas_over_the_gammas_of_the_paper():
+    config = load(SweepConfig, "evae.yaml", "paper")
+    assert config.space["system.beta"].values == (1e-3, 1e-4)
+    gammas = config.trial.gammas
+    assert (gammas[0], gammas[-1]) == (1e-4, 1e6)
+    assert {500, 1000, 1500, 2000, 5000} <= set(gammas)  # figure 5
+    assert load(DatasetConfig, "labyrinth.yaml", "paper").L == 128

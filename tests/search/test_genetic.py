@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy import stats
+
+from search.genetic import GeneticSettings
+
+TARGET = np.linspace(-1, 1, 20)
+
+
+def sphere(codes):
+    return -np.square(codes - TARGET).sum(1)
+
+
+def started(population, latent_dim=20, seed=0, **settings):
+    return GeneticSettings(population=population, **settings).start(latent_dim, seed)
+
+
+def evolve(search, generations):
+    for _ in range(generations):
+        codes = search.ask()
+        search.tell(codes, sphere(codes))
+    return search
+
+
+def test_genetic_search_is_far_beyond_random_search():
+    random = sphere(np.random.default_rng(0).standard_normal((50 * 100, 20))).max()
+    assert evolve(started(50, mutation=0.02), 100).result().scores[0] > 0.3 * random
+
+
+def test_the_elite_is_never_lost():
+    search, best = started(30, mutation=0.5), -np.inf
+    for _ in range(30):
+        evolve(search, 1)
+        assert search.result().scores[0] >= best
+        best = search.result().scores[0]
+
+
+def test_the_wheel_turns_as_documented():
+    n, draws = 10, 4000
+    search = started(n, latent_dim=1, seed=1, pressure=3.0, mutation=0.0, elite=0)
+    counts = np.zeros(n)
+    for _ in range(draws // n):
+        search.codes, search.scores = np.arange(n, dtype=np.float32)[:, None], -np.arange(n, dtype=float)
+        counts += np.bincount(search.ask()[:, 0].astype(int), minlength=n)
+    wheel = np.exp(-3.0 * np.arange(n) / (n - 1))
+    assert stats.chisquare(counts, draws * wheel / wheel.sum()).pvalue > 1e-3
+    assert stats.chisquare(counts, np.full(n, draws / n)).pvalue < 1e-6
+
+
+def test_a_restored_search_continues_exactly():
+    whole = evolve(started(30, seed=2), 20)
+    continued = started(30, seed=99)
+    continued.restore(evolve(started(30, seed=2), 10).state())
+    assert np.array_equal(evolve(continued, 10).codes, whole.codes)
+
+
+def test_a_score_that_is_not_a_number_ranks_last():
+    search = started(3, latent_dim=2)
+    codes = search.ask()
+    search.tell(codes, np.array([np.nan, 1.0, 2.0]))
+    assert np.array_equal(search.codes[-1], codes[0])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"population": 1}, {"elite": 100}, {"mutation": 1.1}, {"pressure": 0}, {"mutations": 0.1}], ids=str
+)
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        GeneticSettings(**wrong)
+
+
+def offspring(mother, father, **settings):
+    """Many children of two parents."""
+    search = started(2000, latent_dim=len(mother), elite=0, **{"pressure": 1e-3, "mutation": 0.0, **settings})
+    codes = np.array([mother, father] * 1000, np.float32)
+    search.codes, search.scores = codes, np.zeros(2000)
+    return search.ask()
+
+
+def test_a_child_takes_each_gene_from_either_parent():
+    """Of two different parents, one pair in two: each gene comes from either with equal chance, on its own."""
+    children = offspring(np.zeros(8), np.ones(8))
+    mixed = children[(children.sum(1) > 0) & (children.sum(1) < 8)]
+    assert abs(len(mixed) / len(children) - 0.5 * (1 - 2 / 2**8)) < 4 * np.sqrt(0.25 / len(children))
+    assert np.allclose(mixed.mean(0), 0.5, atol=4 * 0.5 / np.sqrt(len(mixed)))
+    correlation = np.corrcoef(mixed.T) - np.eye(8)
+    assert np.abs(correlation).max() < 0.25  # conditioned on being mixed, genes repel a little
+
+
+def test_a_reset_gene_is_drawn_from_the_prior():
+    children = offspring(np.full(10, 100.0), np.full(10, 100.0), mutation=0.1)
+    reset = children[children != 100]
+    assert abs(len(reset) / children.size - 0.1) < 4 * np.sqrt(0.09 / children.size)
+    assert stats.kstest(reset, "norm").pvalue > 1e-3
+
+
+def test_the_default_settings_are_those_of_the_paper():
+    settings = GeneticSettings()
+    assert (settings.population, settings.pressure, settings.mutation) == (100, 8.0, 0.01)
