@@ -29,6 +29,11 @@ def split(codes: Tensor, labels: Labels | None, chunk: int) -> Iterator[tuple[Te
         yield codes[rows], {name: values[rows] for name, values in (labels or {}).items()}
 
 
+def repeated(labels: Labels | None, count: int) -> Labels:
+    """The labels of one configuration, ``(1, ...)``, for several codes."""
+    return {name: values.expand(count, *values.shape[1:]) for name, values in (labels or {}).items()}
+
+
 @torch.no_grad()
 def decode(model: Decoder, codes: np.ndarray | Tensor, labels: Labels | None = None, chunk: int = CHUNK) -> Tensor:
     """Spins ``(n, components, L, L)`` of codes ``(n, latent_dim)`` and labels ``(n, ...)``, ``chunk`` at a time."""

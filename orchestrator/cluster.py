@@ -10,6 +10,7 @@ import ray
 
 from orchestrator.errors import RequestError
 
+RETRIES = 3  # of a trial or of a training whose workers died, before it is given up
 CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # written by `ray start`
 
 

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import RequestError
-from physics.registry import explained
+from physics.registry import explained, nearest
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -40,6 +40,8 @@ def load(
         RequestError: one line for each thing that is wrong, with file, key, value and what is expected.
     """
     where = source or "command line"
+    if source and PRESETS in Path(source).parents:
+        where = Path(source).name
     content = read_yaml(source) if source else {}
     scales = content.pop("scales", {})
     scale = scale or content.pop("scale", None)
@@ -70,6 +72,20 @@ def validated(kind: type[Config], content: Any, where: str) -> Config:
 def shipped(room: str) -> list[str]:
     """Names of the files that are shipped for data, systems or sweeps."""
     return sorted(path.stem for path in (PRESETS / room).glob("*.yaml"))
+
+
+def shipped_file(room: str, name: str) -> str:
+    """The shipped file of a name such as ``hybrid``, whatever lies in this folder; any other name as it is.
+
+    Raises:
+        RequestError: neither a shipped name nor a YAML file.
+    """
+    if name in shipped(room):
+        return str(PRESETS / room / f"{name}.yaml")
+    if not name.endswith(".yaml"):
+        suggestion = nearest(name, dict.fromkeys(shipped(room)))
+        raise RequestError(f"{name}: expected a shipped name or a YAML file{suggestion}")
+    return name
 
 
 def find_file(name: str) -> Path:

@@ -112,7 +112,7 @@ class Common:
         """
         from orchestrator.config import assignment, load
 
-        seed = {} if self.seed is None else {"seed": self.seed}
+        seed = {} if self.seed is None or "seed" not in kind.model_fields else {"seed": self.seed}
         settings = {**(over or {}), **self.given, **seed, **dict(map(assignment, self.settings or []))}
         return load(kind, self.config or source, self.scale, settings, references, defaults)
 
@@ -193,5 +193,5 @@ def existing(root: str) -> Store:
 
     store = Store(root)
     if not store.created():
-        raise RequestError(f"{root}: no store here; expected one made by orch anneal, sweep or optimize")
+        raise RequestError(f"{root}: no store here; expected the folder or address of one that a command has made")
     return store

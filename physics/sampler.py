@@ -37,10 +37,12 @@ class Sampler(Tagged, ABC):
     Attributes:
         devices: that it runs on.
         prefix: of the names of its data sets.
+        labels: names of the labels that its samples have.
     """
 
     devices: ClassVar[tuple[Device, ...]] = ("cpu",)
     prefix: ClassVar[str] = ""
+    labels: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def check(self, model: SpinModel, L: int) -> None:

@@ -27,6 +27,7 @@ class Tempering(Sampler):
     """
 
     prefix: ClassVar[str] = "tempering-"
+    labels: ClassVar[tuple[str, ...]] = ("acceptance", "rung_energy", "round_trips")
 
     name: Literal["tempering"] = "tempering"
     T_min: PositiveFloat = 0.1
@@ -64,7 +65,7 @@ class Tempering(Sampler):
         assert isinstance(model, ChiralMagnet)
         runs = [_run(model, self, L, seed, index) for index in indices]
         spins, *labels = (np.stack(values) for values in zip(*runs, strict=True))
-        return Samples(spins, dict(zip(("acceptance", "rung_energy", "round_trips"), labels, strict=True)))
+        return Samples(spins, dict(zip(self.labels, labels, strict=True)))
 
 
 def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -57,4 +58,50 @@ def losses_figure(losses: Tensor) -> Figure:
     figure, axis = figure_of(1, 1, (5, 3))
     axis.semilogy(losses.numpy(), color="k")
     axis.set(xlabel="iteration", ylabel="L_RC, the best start")
+    return figure
+
+
+def samples_figure(table: pd.DataFrame, model: SpinModel) -> Figure:
+    """Coverage and defects of samples against their mean energy, a point a training (2023, figure 2e).
+
+    Args:
+        table: with the columns system, steps, energy, data_energy and those drawn.
+    """
+    shown = {
+        "adagan_coverage": "coverage (AdaGAN)",
+        "coverage": "coverage (k nearest)",
+        model.defect_column: f"{model.defect} a state",
+    }
+    figure, axes = figure_of(1, len(shown), (13, 3.8))
+    for number, (system, group) in enumerate(table.groupby("system")):
+        for refined in (False, True):
+            part = group[(group["steps"] > 0) == refined]
+            style = {"color": f"C{number}", "linestyle": "none", "marker": "o", "mfc": None if refined else "none"}
+            label = f"{system}, refined" if refined else system
+            for axis, key in zip(axes, shown, strict=True):
+                if len(part):
+                    axis.plot(part["energy"], part[key], label=label, **style)
+    for axis, title in zip(axes, shown.values(), strict=True):
+        axis.axvline(table["data_energy"].iloc[0], color="k", ls="--", lw=1)
+        axis.set(xlabel="mean energy", title=title)
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize="small")
+    return figure
+
+
+def search_figure(history: np.ndarray, values: np.ndarray, optimum: float, name: str) -> Figure:
+    """The values of an objective along a search, and the optimum beside those of training configurations.
+
+    Args:
+        history: best so far and mean of every iteration, ``(iterations, 2)``.
+    """
+    figure, (left, right) = figure_of(1, 2, (10, 3.6))
+    left.plot(history[:, 0], label="best so far")
+    left.plot(history[:, 1], label="mean of the population")
+    left.set(xlabel="iteration", ylabel=name)
+    left.legend()
+    right.hist(values, bins=np.linspace(values.min() - 1e-6, values.max() + 1e-6, 41), color="0.6")
+    right.axvline(optimum, color="red", label=f"optimum {optimum:.4g}")
+    right.set(xlabel=name, ylabel=f"of {len(values)} training configurations")
+    right.legend()
     return figure

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nets.gradcam import darker_share, grad_cam
 from nets.metrics import measure
-from nets.sampling import ddls, decode, split
+from nets.sampling import ddls, decode, repeated, split
 from nets.system import Decoder, Labels
 from nets.vaegan import Discriminator
 from physics.model import SpinModel
@@ -108,7 +108,7 @@ def invert(
     Args:
         target: x, spins ``(components, L, L)``.
         starts: codes ``(n, d)``; the best that any of them meets is returned.
-        labels: of the starts, ``(n, ...)``.
+        labels: of the target, ``(1, ...)``.
 
     Returns:
         The code, and the smallest loss of all starts after each iteration, ``(iterations + 1,)``.
@@ -119,10 +119,11 @@ def invert(
     Source: E-VAE (2021), "Inverse mapping".
     """
     with torch.no_grad():
-        made = decoder.decode(starts[:1], {name: values[:1] for name, values in (labels or {}).items()}).shape[1:]
+        made = decoder.decode(starts[:1], labels).shape[1:]
     if made != target.shape:
         raise ValueError(f"target: expected spins of shape {tuple(made)}, found {tuple(target.shape)}")
-    evaluate = with_gradient(lambda z: -(decoder.decode(z, labels) - target).square().mean((1, 2, 3)))
+    here = repeated(labels, len(starts))
+    evaluate = with_gradient(lambda z: -(decoder.decode(z, here) - target).square().mean((1, 2, 3)))
     search = Gradient(starts.numpy(), learning_rate)
     losses = []
     for _ in range(iterations + 1):
@@ -170,11 +171,11 @@ def latent_map(
     codes = plane(origin, axes, ticks)
     points = len(ticks)
     flat = codes.flatten(0, 1)
-    table = survey(decoder, flat, model, _repeated(labels, len(flat)), discriminator)
+    table = survey(decoder, flat, model, repeated(labels, len(flat)), discriminator)
     energy, defects = table["energy"].to_numpy().reshape(points, points), model.defect_column
     barrier = steepest_barrier(energy, points // 10)
     places = [barrier.before, barrier.on, barrier.beyond]
-    states = decode(decoder, codes[tuple(zip(*places, strict=True))], _repeated(labels, len(places)))
+    states = decode(decoder, codes[tuple(zip(*places, strict=True))], repeated(labels, len(places)))
     slope = np.hypot(*np.gradient(energy, float(ticks[1] - ticks[0])))
     figures = {
         "barrier_height": barrier.height,
@@ -185,11 +186,6 @@ def latent_map(
     for axis in (0, 1):
         table.insert(axis, f"z{axes[axis]}", flat[:, axes[axis]].numpy())
     return LatentMap(table, places, states, figures)
-
-
-def _repeated(labels: Labels | None, count: int) -> Labels:
-    """The labels of one configuration for several codes."""
-    return {name: values.expand(count, *values.shape[1:]) for name, values in (labels or {}).items()}
 
 
 class Refinement(NamedTuple):

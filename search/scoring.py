@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nets.sampling import CHUNK
+from nets.sampling import CHUNK, repeated
 from nets.system import Decoder, Labels
 from physics.model import SpinModel
 from search.gradient import with_gradient
@@ -27,8 +27,7 @@ class Scorer:
         self.gradient, self.labels = gradient, labels
 
     def score(self, z: Tensor) -> Tensor:
-        labels = {name: value.expand(len(z), *value.shape[1:]) for name, value in self.labels.items()}
-        return self.objective.score(self.decoder.decode(z, labels), self.model)
+        return self.objective.score(self.decoder.decode(z, repeated(self.labels, len(z))), self.model)
 
     def evaluate(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         parts = [codes[i : i + CHUNK] for i in range(0, len(codes), CHUNK)]

@@ -24,9 +24,9 @@ class Range(Settings):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        """A bare value is fixed, a bare list a choice."""
+        """A bare value is fixed, a bare list a choice; 1e-3, which YAML takes for text, is a number."""
         if isinstance(value, list | tuple):
-            return {"choice": value}
+            return {"choice": tuple(map(_number, value))}
         return value if isinstance(value, Mapping | Range) else {"fixed": value}
 
     @model_validator(mode="after")
@@ -51,6 +51,13 @@ class Range(Settings):
     @property
     def bounds(self) -> tuple[float, float] | None:
         return self.uniform or self.log_uniform or self.integer
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def grid_of(space: Mapping[str, Range]) -> list[dict[str, Any]] | None:

@@ -80,6 +80,7 @@ class Glauber(Sampler):
 
     temperatures: tuple[PositiveFloat, ...] = (2.0, 3.0)
     sweeps: PositiveInt = 10
+    labels: ClassVar[tuple[str, ...]] = ("temperature",)
 
     def check(self, model: SpinModel, L: int) -> None:
         check_kind(self, model, Ising)

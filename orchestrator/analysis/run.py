@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from nets.metrics import measure
-from nets.sampling import decode, prior
+from nets.sampling import decode, prior, repeated
 from orchestrator.analysis import artifact
 from orchestrator.analysis.request import InvertConfig, LineConfig, MapConfig
 from orchestrator.analysis.states import code_of, inverted
@@ -134,7 +134,7 @@ def interpolate(config: LineConfig, name: str, store: Store) -> tuple[str, dict[
     if card is not None:
         return analysis, card
     trained = TrainedModel(name, store)
-    model, labels = trained.model, trained.labels(config.points)
+    model, labels = trained.model, repeated(trained.labels(1), config.points)
     ends = torch.stack([code_of(text, config, trained) for text in config.states])
     position = np.linspace(0, 1, config.points)
     picked = np.linspace(0, config.points - 1, PICTURED).round().astype(int)

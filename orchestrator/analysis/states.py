@@ -69,8 +69,7 @@ def inverted(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, 
         if trained.settings.encoder and target.shape[-1] == trained.settings.L:
             with torch.no_grad():
                 starts[0] = trained.encoder.encode(target[None])[0][0]
-        labels = trained.labels(how.starts)
-        code, losses = invert(trained.decoder, target, starts, how.iterations, how.learning_rate, labels)
+        code, losses = invert(trained.decoder, target, starts, how.iterations, how.learning_rate, trained.labels(1))
     except ValueError as error:
         raise RequestError(f"{text}: {error}") from None
     return code, losses, target

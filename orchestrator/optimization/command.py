@@ -63,6 +63,9 @@ def optimize(
         return run.run(config, found, target, actors)
 
     def planned() -> list[str]:
-        return [f"no diverse model yet; first {space}", *sweeps.plan(first, target)]
+        then = (
+            f"then {config.optimizer.name}: {config.objective.name}, {config.iterations} iterations in the best model"
+        )
+        return [f"no diverse model yet; first {space}", *sweeps.plan(first, target), then]
 
     return Job("optima", target, planned, swept_first)

@@ -7,7 +7,8 @@ import numpy as np
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.page import Section, figure_text, listed, page, yaml_section
 from physics.model import SpinModel
-from physics.render import figure_of, state_figure
+from physics.render import state_figure
+from search.figures import search_figure
 
 
 def optimum_page(
@@ -31,15 +32,7 @@ def optimum_page(
     measured = ", ".join(f"{key} {figure_text(figures[key])}" for key in [*model.observables, model.defect_column])
     label = f"{objective.name} = {figures['score']:.5g}{unit}: {measured}"
     sign = 1 if objective.direction == "max" else -1
-    figure, (left, right) = figure_of(1, 2, (10, 3.6))
-    left.plot(sign * history[:, 0], label="best so far")
-    left.plot(sign * history[:, 1], label="mean of the population")
-    left.set(xlabel="iteration", ylabel=objective.name)
-    left.legend()
-    right.hist(values, bins=np.linspace(values.min() - 1e-6, values.max() + 1e-6, 41), color="0.6")
-    right.axvline(figures["score"], color="red", label=f"optimum {figures['score']:.4g}")
-    right.set(xlabel=objective.name, ylabel=f"of {len(values)} training configurations")
-    right.legend()
+    figure = search_figure(sign * history, values, figures["score"], objective.name)
     sections = [
         Section("The optimum", f"Red circles: {model.defect}.", state_figure(spins, model, label), "winner.png"),
         Section("The search, and the training data beside it", figure=figure, file="history.png"),

@@ -23,7 +23,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from nets.metrics import ensemble
 from nets.training import DivergedError
-from orchestrator.cluster import connect, cpus, gpus
+from orchestrator.cluster import RETRIES, connect, cpus, gpus
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data import shards
 from orchestrator.data.run import make as make_data
@@ -39,7 +39,6 @@ from orchestrator.training.request import Resources, TrainConfig
 from orchestrator.training.run import run_distributed
 from orchestrator.training.trained import generated, model_card
 
-RETRIES = 3  # of a trial whose process died
 DATA_COMPARED = 1000  # configurations of each data set that the stages are held against
 
 RANGES = {
@@ -90,7 +89,7 @@ def plan(config: SweepConfig, store: Store) -> list[str]:
     else:
         lines.append(
             f"{config.trials} points drawn by {config.search} from {', '.join(config.space)}, {config.seeds} seeds: "
-            f"trials of at most {config.trial.length(config)} trainings"
+            f"trials of at most {config.trial.length(config)} trainings; missing data are made in the trial"
         )
     metric, mode = config.objective
     return [

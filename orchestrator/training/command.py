@@ -28,17 +28,22 @@ def register(app: typer.Typer) -> None:
 def train(
     common: Common,
     model: Annotated[
-        str, typer.Option(help="Shipped system: vae, gan, hybrid, vae-2022 or evae-2021; or a YAML file.")
-    ] = "hybrid",
+        str | None,
+        typer.Option(help="Shipped system: vae, gan, hybrid, vae-2022 or evae-2021; or a YAML file. Default: hybrid."),
+    ] = None,
     data: DataOption = None,
     workers: WorkersOption = None,
     gpu: GpuOption = False,
 ) -> Job:
     """Train a generative system under Ray Train."""
+    from orchestrator.config import shipped_file
+    from orchestrator.errors import RequestError
     from orchestrator.training import run
-    from orchestrator.training.request import TrainConfig
+    from orchestrator.training.request import DEFAULT_SYSTEM, TrainConfig
 
-    source = model if model.endswith(".yaml") else f"{model}.yaml"
+    if model and common.config:
+        raise RequestError(f"--model {model} with --config {common.config}: expected one of them")
+    source = shipped_file("systems", model or DEFAULT_SYSTEM)
     config = common.request(TrainConfig, training_options(common, data, workers, gpu), source, references(common))
     target = common.target
     return Job("models", target, lambda: run.plan(config, target), lambda: run.run(config, target))

@@ -90,6 +90,13 @@ class TrainConfig(Settings):
     def _consistent(self) -> Self:
         if self.system.L != self.dataset.L:
             raise ValueError(f"system.L: expected the data set's {self.dataset.L}, found {self.system.L}")
+        known = () if self.dataset.imported else self.dataset.sampler.labels
+        for label in self.system.labels:
+            if label not in known:
+                raise ValueError(
+                    f"dataset.sampler: expected one that labels configurations with {label}, as {self.system.name} "
+                    f"wants, found {self.dataset.sampler.name}"
+                )
         if self.kept < self.batch:
             raise ValueError(f"dataset.configurations: expected a batch of {self.batch} to train on, found {self.kept}")
         self.resources.check_shares(self.batch)

@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nets.layers import rank
 from nets.training import DivergedError
-from orchestrator.cluster import connect
+from orchestrator.cluster import RETRIES, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data.run import make as make_data
 from orchestrator.data.run import plan as plan_data
@@ -25,8 +25,6 @@ from orchestrator.errors import RequestError
 from orchestrator.store import Store
 from orchestrator.training import loop
 from orchestrator.training.request import Resources, TrainConfig
-
-FAILURES = 3  # of workers, before a run gives up
 
 Work = Callable[[torch.device, Callable[[Any], None]], None]
 """What each worker does, given its device and a function that reports how far it has come."""
@@ -59,7 +57,7 @@ def run_distributed(work: Work, resources: Resources) -> Iterator[Any]:
     )
     failed: list[Exception] = []
     with tempfile.TemporaryDirectory(prefix="orch-train-") as scratch:
-        run_config = RunConfig(storage_path=scratch, failure_config=FailureConfig(max_failures=FAILURES))
+        run_config = RunConfig(storage_path=scratch, failure_config=FailureConfig(max_failures=RETRIES))
         trainer = TorchTrainer(worker, scaling_config=scaling, run_config=run_config)
 
         def fit() -> None:

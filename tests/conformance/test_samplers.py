@@ -49,3 +49,9 @@ def test_lattices_that_do_not_fit_are_refused(sampler, sampled_model):
     sampler.check(sampled_model, L)
     with pytest.raises(ValueError, match="3"):
         sampler.check(sampled_model, 3)
+
+
+def test_the_labels_of_samples_are_those_that_are_declared(sampler, sampled_model):
+    labels = sampler.sample(sampled_model, L, 1, range(3)).labels
+    assert tuple(labels) == sampler.labels
+    assert not set(labels) & set(sampled_model.observables)

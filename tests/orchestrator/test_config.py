@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.config import PRESETS, load, read_yaml
+from orchestrator.config import PRESETS, load, read_yaml, shipped_file
 from orchestrator.data.request import DatasetConfig
 from orchestrator.errors import RequestError
 from orchestrator.optimization.request import OptimizeConfig
@@ -233,3 +233,28 @@ def test_the_stages_of_a_collapse_scan_have_the_names_that_they_had_before():
         "evae-2021-b0.001-g10000-s0-52047cb7449d",
     ]
     assert stages[1].parent == stages[0].name
+
+
+def test_a_number_that_yaml_takes_for_text_makes_the_same_sweep():
+    """YAML 1.1 reads 1e-3 as text and 1.0e-3 as a number."""
+    written, read = (
+        load(SweepConfig, settings={"system.name": "vae", "space.system.beta": ["1e-3", value]})
+        for value in ("1e-2", 0.01)
+    )
+    assert written.space["system.beta"].values == (1e-3, 1e-2)
+    assert written.name == read.name
+
+
+def test_a_system_is_not_trained_on_data_without_its_labels():
+    said = refused(TrainConfig, system={"name": "toys:LinearVAE"})
+    assert "dataset.sampler: expected one that labels configurations with temperature" in said
+    assert "found annealing" in said
+
+
+def test_a_shipped_name_is_not_shadowed_by_a_file_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vae.yaml").write_text("system: {name: gan}")
+    assert shipped_file("systems", "vae") == str(PRESETS / "systems" / "vae.yaml")
+    assert shipped_file("systems", "vae.yaml") == "vae.yaml"
+    with pytest.raises(RequestError, match="hybird: expected a shipped name or a YAML file, did you mean hybrid"):
+        shipped_file("systems", "hybird")
