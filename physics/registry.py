@@ -29,6 +29,9 @@ class Later:
     """Marks a field that was added after recipes were first written: it stays out of them while it has its default."""
 
 
+MARKS = ("recipe_version", "source")  # what a recipe holds besides settings
+
+
 class Settings(BaseModel):
     """Validated, immutable settings; an unknown key is refused with the nearest known one.
 
@@ -127,6 +130,10 @@ class Registry(Generic[T]):
         if not isinstance(found, type) or not issubclass(found, Tagged):
             raise ValueError(f"name: expected a class of a {self.kind}, found {found!r}")
         return found  # type: ignore[return-value]
+
+    def of_recipe(self, recipe: Mapping[str, Any]) -> T:
+        """The settings that a recipe was made of, without the marks of version and source that it adds."""
+        return self.parse({key: value for key, value in recipe.items() if key not in MARKS})
 
     def parse(self, given: Any, default: str | None = None) -> T:
         """Settings of the class that their ``name`` chooses; ``default`` if they name none.

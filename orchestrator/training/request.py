@@ -128,4 +128,4 @@ class TrainConfig(Settings):
 
 def system_of(card: dict[str, Any]) -> Any:
     """The settings of the system of a model in the store."""
-    return SYSTEMS.parse(card["config"]["model"])
+    return SYSTEMS.of_recipe(card["config"]["model"])
