@@ -44,22 +44,25 @@ class Replicas:
     ):
         check_checkerboard(L)
         self.magnet, self.L, self.size = magnet, L, len(indices)
-        sites = magnet.sites(L)
+        start = None if spins is None else self._turn(np.asarray(spins, np.float32), -1)
+        self._place(start, seed, np.array(indices, np.int64))
+
+    def _place(self, spins: np.ndarray | None, seed: int, indices: np.ndarray) -> None:
+        """Spins with Bloch vectors, or random directions, into the kernel's layout."""
+        L = self.L
         generators = [np.random.default_rng([seed, int(index)]) for index in indices]
         seeds = np.stack([g.integers(1, 2**32, (2, L // 2), dtype=np.uint32) for g in generators])
         if spins is None:
-            start = np.stack([g.standard_normal((3, L, L), np.float32) for g in generators])
-        else:
-            start = self._turn(np.asarray(spins, np.float32), -1)
-        start = start / np.maximum(np.linalg.norm(start, axis=1, keepdims=True), 1e-20) * sites
-        self._place(start.astype(np.float32), sites, seeds, seed, np.array(indices, np.int64))
+            spins = np.stack([g.standard_normal((3, L, L), np.float32) for g in generators])
+        self._rng = np.ones((2, layout.lanes(L, self.size)), np.uint32)
+        self._rng[:, : L // 2 * self.size] = seeds.transpose(1, 2, 0).reshape(2, -1)
+        self._spins = layout.pack(self._unit(spins), periodic_x=not self.magnet.open_x)
+        self._vacant = layout.split(~self.magnet.sites(L)) if self.magnet.mask else np.empty((2, L, 0), bool)
 
-    def _place(self, spins: np.ndarray, sites: np.ndarray, seeds: np.ndarray, seed: int, indices: np.ndarray) -> None:
-        """Into the kernel's layout; ``seeds`` are uint32 ``(size, 2, L/2)``."""
-        self._rng = np.ones((2, layout.lanes(self.L, self.size)), np.uint32)
-        self._rng[:, : self.L // 2 * self.size] = seeds.transpose(1, 2, 0).reshape(2, -1)
-        self._spins = layout.pack(spins, periodic_x=not self.magnet.open_x)
-        self._vacant = layout.split(~sites) if self.magnet.mask else np.empty((2, self.L, 0), bool)
+    def _unit(self, spins: np.ndarray) -> np.ndarray:
+        """Scaled to length one where there is a site, to zero elsewhere; float32."""
+        norm = np.linalg.norm(spins, axis=1, keepdims=True)
+        return (spins / np.maximum(norm, 1e-20) * self.magnet.sites(self.L)).astype(np.float32)
 
     @property
     def _parameters(self) -> tuple:
@@ -116,11 +119,12 @@ class Replicas:
 
         A configuration is taken at the first look that finds it at rest, so it does not depend on the others.
         """
-        result, batch, moving, done = self.spins(), self, np.arange(self.size), 0
+        result = np.empty((self.size, 3, self.L, self.L), np.float32)
+        batch, moving, done = self, np.arange(self.size), 0
         while True:
             taken = (moving >= 0) & ((batch.largest_torque() <= torque) | (done >= sweeps))
             if taken.any():
-                result[moving[taken]] = batch.spins()[taken]
+                result[moving[taken]] = batch.select(taken).spins()
                 moving[taken] = -1
                 left = moving >= 0
                 if not left.any():

@@ -1,9 +1,11 @@
 """Checkerboard moves in Triton: thousands of replicas of one lattice at once, replicas innermost.
 
 Sublattice, component, row, place in the row, replica: spins are float32 ``(2, 3, L, L/2, R)``, so that threads side by
-side read replicas side by side.  A half-sweep is one launch and reads the other sublattice once through the cache;
-at 24 bytes an update it is the memory that sets the pace.  Random numbers are Philox counters of (seed,
-configuration, sweep, site): a configuration comes out the same whatever shares its batch.
+side read replicas side by side.  A half-sweep is one launch and reads the other sublattice once through the cache.
+Counted, not timed (compiled for sm_90): a heat-bath update moves 24 bytes and takes 228 instructions, a reflection
+36 and 88, so on an H100 or H200 the first should be held up by both alike and the second by the memory.  Random
+numbers are Philox counters of (seed, configuration, sweep, site): a configuration comes out the same whatever shares
+its batch.
 
 Only Bloch vectors are known here, as in :mod:`physics.kernels.cpu`.  With TRITON_INTERPRET=1 all of it runs on a CPU.
 """
@@ -23,6 +25,7 @@ from physics.replicas import Replicas
 
 HEAT_BATH, REFLECT, ALIGN, TORQUE, ENERGY = (tl.constexpr(move) for move in range(5))
 BLOCK = 512
+HOT = 1e20  # a temperature at which every direction is alike
 ROUNDS = tl.constexpr(7)  # of Philox: as many as pass every known test
 
 
@@ -150,13 +153,18 @@ def _move(
 class GPUReplicas(Replicas):
     """:class:`physics.replicas.Replicas` on a GPU: the CPU kernel's statistics, other random numbers."""
 
-    def _place(self, spins: np.ndarray, sites: np.ndarray, seeds: np.ndarray, seed: int, indices: np.ndarray) -> None:
+    def _place(self, spins: np.ndarray | None, seed: int, indices: np.ndarray) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"  # where only Triton's interpreter runs
-        packed = layout.split(spins).transpose(0, 2, 3, 4, 1)
-        self._sublattices = torch.from_numpy(np.ascontiguousarray(packed)).to(device)
-        self._present = torch.from_numpy(layout.split(sites)).to(device) if self.magnet.mask else None
+        L, mask = self.L, self.magnet.mask
+        self._present = torch.from_numpy(layout.split(self.magnet.sites(L))).to(device) if mask else None
         self._indices = torch.from_numpy(indices).to(device)
         self._seed, self._sweeps = seed % 2**63, 0
+        if spins is None:  # drawn there: to draw and pack 128 x 128 spins here takes 4 ms
+            self._sublattices = torch.zeros(2, 3, L, L // 2, self.size, device=device)
+            self.heat_bath(np.full(1, HOT))
+        else:
+            packed = layout.split(self._unit(spins)).transpose(0, 2, 3, 4, 1)
+            self._sublattices = torch.from_numpy(np.ascontiguousarray(packed)).to(device)
 
     def _launch(self, p: int, move: tl.constexpr, temperatures: Tensor, omega: float, out: Tensor) -> None:
         h, half = self.magnet, self.L // 2

@@ -32,7 +32,8 @@ def magnet(request):
     return MAGNETS[request.param]
 
 
-def both(magnet, size=4, spins=None):
+def both(magnet, size=4):
+    spins = Replicas(magnet, 8, 1, range(size)).spins()
     return (replicas_on(device)(magnet, 8, 1, range(size), spins) for device in ("cpu", "gpu"))
 
 
@@ -62,6 +63,13 @@ def test_over_relaxation_is_the_same_and_keeps_the_energy(name):
     for batch in (cpu, gpu):
         batch.heat_bath(T, 3)
     np.testing.assert_allclose(cpu.spins(), gpu.spins(), atol=1e-3)
+
+
+def test_random_starts_lie_evenly_on_the_sphere(magnet):
+    present, spins = magnet.sites(8), replicas_on("gpu")(magnet, 8, 1, range(64)).spins()
+    np.testing.assert_allclose(np.linalg.norm(spins, axis=1), np.broadcast_to(present, (64, 8, 8)), atol=1e-6)
+    for component in np.moveaxis(spins, 1, 0):
+        assert stats.chisquare(np.histogram(component[:, present], 16, (-1, 1))[0]).pvalue > 1e-4
 
 
 def averages(batch, T, discard, kept):

@@ -120,3 +120,12 @@ def test_relaxing_stops_after_the_sweeps_allowed(random_spins):
     batch = Replicas(magnet, 16, 0, range(2), start)
     batch.align(FINISH_CHECK + 3, RELAX_OMEGA)
     np.testing.assert_array_equal(relax(magnet, start, FINISH_CHECK + 3, 1e-9), batch.spins())
+
+
+def test_the_finish_unpacks_each_configuration_once(random_spins, monkeypatch):
+    """On a GPU, to unpack is to bring back."""
+    unpacked, lattices = [], Replicas._lattices
+    monkeypatch.setattr(Replicas, "_lattices", lambda batch: unpacked.append(batch.size) or lattices(batch))
+    relax(ChiralMagnet(B=0.2), random_spins(8, 16, dtype=torch.float32).numpy(), torque=1e-3)
+    assert len(unpacked) > 1
+    assert sum(unpacked) == 8
