@@ -70,7 +70,7 @@ def ddls(
             if langevin is None:
                 z = z + step_size * slope
             else:
-                noise = torch.randn(z.shape, generator=langevin, device=z.device)
+                noise = torch.randn(z.shape, generator=langevin, device=langevin.device).to(z.device)
                 z = z + 0.5 * step_size * (slope - z) + step_size**0.5 * noise
         refined.append(z)
     return torch.cat(refined)

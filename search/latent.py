@@ -91,7 +91,7 @@ def survey(
         parts.append(measure(spins, model))
         if discriminator is not None:
             with torch.no_grad():
-                parts[-1]["logit"] = discriminator(spins).numpy()
+                parts[-1]["logit"] = discriminator(spins).cpu().numpy()
     return pd.concat(parts, ignore_index=True)
 
 
@@ -226,7 +226,7 @@ def watch_refinement(
         spins = decode(decoder, z, labels)
         columns, cam = measure(spins, model), grad_cam(discriminator, spins)
         with torch.no_grad():
-            columns = columns.assign(step=end, sample=range(len(z)), logit=discriminator(spins).numpy())
+            columns = columns.assign(step=end, sample=range(len(z)), logit=discriminator(spins).cpu().numpy())
         if end == 0:
             chosen = int(columns[model.defect_column].argmax())
             darker = darker_share(cam, model.defects(spins))
