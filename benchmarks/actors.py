@@ -5,25 +5,27 @@ python benchmarks/actors.py
 
 import tempfile
 import time
+from functools import partial
 
 import ray
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.cluster import connect
+from orchestrator.cluster import Pool, connect
 from orchestrator.data.request import DatasetConfig
-from orchestrator.data.run import SamplingActor, shards
+from orchestrator.data.run import make_shards, shards
 from orchestrator.store import Store
 
 CONFIG = DatasetConfig.model_validate({"L": 128, "hamiltonian": {"D": 0.3}, "configurations": 768})
 TASKS, ROUNDS = 3, 4  # shards an actor makes one after the other; turns that each contestant takes
 
 
-def ray_seconds(actors: list) -> float:
-    """All actors at once, every one with the same shards."""
+def ray_seconds(pool: Pool, actors: int) -> float:
+    """As many pieces as an actor makes, times the actors."""
     started = time.perf_counter()
-    ray.get([actor.make.remote([indices]) for actor in actors for indices in shards(CONFIG)[:TASKS]])
+    pieces = [[indices] for indices in shards(CONFIG)[:TASKS]]
+    list(pool.map(pieces * actors))
     return time.perf_counter() - started
 
 
@@ -39,14 +41,23 @@ def main() -> None:
     torch.set_num_threads(1)
     connect()
     rows = len(shards(CONFIG)[0]) * TASKS
-    with tempfile.TemporaryDirectory() as folder:
-        actors = [SamplingActor.remote(CONFIG, Store(f"{folder}/{i}"), "cpu") for i in range(2)]  # type: ignore[attr-defined]
-        ray.get([actor.make.remote([range(8)]) for actor in actors])  # compiles
-        bare, one, two = [], [], []
+    bare, one, two = [], [], []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Pool("one", partial, (make_shards, CONFIG, Store(f"{folder}/1"), "cpu"), 1) as single,
+    ):
+        list(single.map([[range(8)]]))  # compiles
         for _ in range(ROUNDS):
-            one.append(ray_seconds(actors[:1]))
-            two.append(ray_seconds(actors))
+            one.append(ray_seconds(single, 1))
             bare.append(bare_seconds())
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Pool("two", partial, (make_shards, CONFIG, Store(f"{folder}/2"), "cpu"), 2) as double,
+    ):
+        while double.answered() < 2:
+            time.sleep(0.1)
+        for _ in range(ROUNDS):
+            two.append(ray_seconds(double, 2))
     table = Table(title=f"L = {CONFIG.L}, shards of {rows // TASKS} configurations", title_justify="left")
     for column in ("", "configurations/s", "efficiency"):
         table.add_column(column, justify="right")

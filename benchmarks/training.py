@@ -4,6 +4,7 @@ python benchmarks/training.py [--model hybrid] [--l 32] [--no-compiled]
 """
 
 import contextlib
+import json
 import statistics
 import tempfile
 import time
@@ -20,11 +21,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nets import layers
+from nets.layers import decided
 from nets.system import SYSTEMS, Batch, System, build
 from nets.training import Data, fit
 from orchestrator.cluster import connect
 from orchestrator.data import shards
 from orchestrator.data.run import make as make_data
+from orchestrator.lease import lease
 from orchestrator.store import Store
 from orchestrator.training import loop
 from orchestrator.training.request import Resources, TrainConfig
@@ -132,12 +135,15 @@ def split(config: TrainConfig, store: Store, steps: int) -> Table:
     """Seconds of a training as the program runs it, by what they went to."""
     system, progress = loop.begin(config, store)
     rows = Rows(shards.read(config.dataset.name, store))
-    step, record = Timed(system.settings.step), Timed(loop.Recorder(system, config, progress, {}, store, page=True))
+    step = Timed(system.settings.step)
     energy = Timed(lambda output: config.dataset.hamiltonian.energy(output).mean().backward())
-    started = time.perf_counter()
-    with mock.patch.object(type(system.settings), "step", lambda settings, *arguments: step(*arguments)):
+    patched = mock.patch.object(type(system.settings), "step", lambda settings, *arguments: step(*arguments))
+    with patched, lease(store, "models", config.name) as held:
+        assert held is not None
+        record = Timed(loop.Recorder(system, config, progress, {}, store, held, page=True))
+        started = time.perf_counter()
         fit(system, Data(rows), config.batch, range(steps), 0, record, loop.REPORT_STEPS)
-    whole = time.perf_counter() - started
+        whole = time.perf_counter() - started
     if config.system.name == "evae-2021":
         for _ in range(20):
             energy(torch.randn(config.batch, 3, config.dataset.L, config.dataset.L, requires_grad=True))
@@ -154,35 +160,37 @@ def split(config: TrainConfig, store: Store, steps: int) -> Table:
 
 
 def through_ray(config: TrainConfig, store: Store, rounds: int, steps: int) -> Table:
-    """The loop of a Ray Train worker, with everything it reports and keeps, in turn with the bare loop."""
+    """The loop of a Ray Train worker, with everything it records and keeps, in turn with the bare loop."""
 
-    def work(device: torch.device, report: Callable[[Any], None]) -> None:
+    def work(device: torch.device) -> None:
         system, progress = loop.begin(config, store)
         mapped = shards.read(config.dataset.name, store)
-        spins, record = mapped.tensor(), loop.Recorder(system, config, progress, {}, store, page=True)
+        spins, pairs = mapped.tensor(), []
+        with lease(store, "models", config.name) as held:
+            assert held is not None
+            record = loop.Recorder(system, config, progress, {}, store, held, page=True)
 
-        def reached(done: int, losses: dict[str, float]) -> None:
-            record(done, losses)
-            report((done, losses))
+            def ours(number: int) -> None:
+                numbers = range(number * steps, (number + 1) * steps)
+                reached = lambda done, losses: decided(lambda: record(done, losses))  # noqa: E731
+                fit(system, Data(mapped), config.batch, numbers, 0, reached, loop.REPORT_STEPS)
 
-        def ours(number: int) -> None:
-            numbers = range(number * steps, (number + 1) * steps)
-            fit(system, Data(mapped), config.batch, numbers, 0, reached, loop.REPORT_STEPS)
-
-        ways = {"bare": lambda number: bare(system, spins, config.batch, steps), "ray": ours}
-        for number in range(rounds + 1):  # the first draws the first page and is left out
-            seconds = {}
-            for way in sorted(ways, reverse=number % 2 == 1):  # each goes first in turn
-                started = time.perf_counter()
-                ways[way](number)
-                seconds[way] = time.perf_counter() - started
-            report((seconds["bare"], seconds["ray"]))
+            ways = {"bare": lambda number: bare(system, spins, config.batch, steps), "ray": ours}
+            for number in range(rounds + 1):  # the first draws the first page and is left out
+                seconds = {}
+                for way in sorted(ways, reverse=number % 2 == 1):  # each goes first in turn
+                    started = time.perf_counter()
+                    ways[way](number)
+                    seconds[way] = time.perf_counter() - started
+                pairs.append((seconds["bare"], seconds["ray"]))
+        store.write_file("seconds.json", json.dumps(pairs).encode())
 
     connect(1)
     started = time.perf_counter()
-    reports = list(run_distributed(work, Resources()))
+    for _ in run_distributed(work, Resources(), lambda: None):
+        pass
     whole = time.perf_counter() - started
-    pairs = [message for message in reports if isinstance(message[1], float)]
+    pairs = json.loads(store.read_file("seconds.json") or b"")
     ratios = [plain / ray for plain, ray in pairs[1:]]
     plain, ray = (statistics.median(pair[i] for pair in pairs[1:]) for i in (0, 1))
     rows = [

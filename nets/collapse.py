@@ -34,8 +34,13 @@ class Bracket(NamedTuple):
 
     @property
     def critical(self) -> float:
-        """The geometric mean of both."""
-        return math.sqrt(self.lower * self.upper)
+        """The geometric mean of both; not a number where the smallest gamma already collapsed the model."""
+        return math.sqrt(self.lower * self.upper) if self.lower > 0 else math.nan
+
+    @property
+    def middle(self) -> float:
+        """Where to look next: the geometric mean, or a decade below the smallest gamma."""
+        return float(f"{self.critical if self.lower > 0 else self.upper / 10:.4g}")
 
 
 def beta_ladder(beta: float, start: float) -> list[float]:
@@ -66,7 +71,7 @@ def scan(beta: float, beta_start: float, gammas: Iterable[float], refine: int) -
     """Stages of a collapse scan; send back for each whether its model had collapsed.
 
     Each stage continues the one before; each of ``refine`` halvings of the bracket (in ln gamma) continues the
-    last stage below it.
+    last stage below it.  Where the smallest gamma already collapses the model, they go down by decades instead.
     """
     number = -1
     for value in beta_ladder(beta, beta_start):
@@ -81,11 +86,11 @@ def scan(beta: float, beta_start: float, gammas: Iterable[float], refine: int) -
         seen[gamma] = (number, fallen)
     for _ in range(refine):
         gap = bracket(list(seen), [fallen for _, fallen in seen.values()])
-        if gap is None or gap.lower == 0:
+        if gap is None:
             return
-        fallen = yield Stage(beta, float(f"{gap.critical:.4g}"), seen[gap.lower][0])
+        fallen = yield Stage(beta, gap.middle, seen[gap.lower][0])
         number += 1
-        seen[float(f"{gap.critical:.4g}")] = (number, fallen)
+        seen[gap.middle] = (number, fallen)
 
 
 def scan_length(beta: float, beta_start: float, gammas: Sequence[float], refine: int) -> int:

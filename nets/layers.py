@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -91,6 +92,37 @@ class UpsampleConv2d(nn.Conv2d):
 def workers() -> int:
     """Processes that train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+T = TypeVar("T")
+
+
+def decided(decide: Callable[[], T]) -> T:
+    """What the first worker finds by ``decide``, told to all of them; an error of its is raised in all of them.
+
+    Where each found it by itself, one might go on alone and wait for the others for ever.
+    """
+    if workers() == 1:
+        return decide()
+    message: list[Any] = [None]
+    if rank() == 0:
+        try:
+            message = [(decide(), None)]
+        except Exception as error:
+            message = [(None, error)]
+        distributed.broadcast_object_list(message)
+    while message[0] is None:
+        distributed.broadcast_object_list(message)
+    found, failure = message[0]
+    if failure is not None:
+        raise failure
+    return found
+
+
+def keep_waiting(*_: Any) -> None:
+    """Called by the first worker while it is about to decide, so that the others do not give it up."""
+    if workers() > 1:
+        distributed.broadcast_object_list([None])
 
 
 def rank() -> int:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Annotated, ClassVar, NamedTuple, Protocol
 
 import torch
-from pydantic import BeforeValidator, PositiveFloat, PositiveInt, SerializeAsAny
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SerializeAsAny
 from torch import Tensor, nn
 
 from physics.model import SpinModel
@@ -24,6 +24,9 @@ Labels = Mapping[str, Tensor]
 
 Draw = Callable[[int, int], Tensor]
 """Gaussian numbers ``(count, width)``."""
+
+Width = Annotated[int, Field(gt=0, le=2**16)]
+"""Of a layer or of a code: a network of wider ones fits nowhere."""
 
 
 class Batch(NamedTuple):
@@ -52,7 +55,7 @@ class SystemSettings(Tagged, ABC):
 
     labels: ClassVar[tuple[str, ...]] = ()
     L: PositiveInt
-    latent: PositiveInt
+    latent: Width
     learning_rate: PositiveFloat
 
     @property
@@ -131,6 +134,7 @@ def adam(networks: dict[str, nn.Module], rate: float, betas: tuple[float, float]
 
 
 SYSTEMS: Registry[SystemSettings] = Registry(
+    SystemSettings,
     "generative system",
     {
         "evae-2021": "nets.vae:VAEConfig",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,13 +12,15 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, distributed
 
 from nets.layers import rank, workers
 from nets.system import Batch, Draw, Labels, System
+from physics.registry import cut
+
+MOMENT = re.compile(r"adam\.([0-9]{1,9})\.([a-z_]+)")  # of a weight by its number, as an optimizer names it
 
 
 class Rows(Protocol):
@@ -48,7 +51,7 @@ class Data(NamedTuple):
 
 
 class DivergedError(ArithmeticError):
-    """The loss is no longer a finite number."""
+    """The loss is no longer a finite number, or a weight no number."""
 
 
 def update(system: System, *minimised: tuple[Tensor, list[str]]) -> None:
@@ -98,7 +101,7 @@ def fit(
         progress: called after every ``every`` steps, and the last, with the mean losses since the call before.
 
     Raises:
-        DivergedError: a loss is no longer a finite number.
+        DivergedError: a loss is no longer a finite number, or a weight no number.
         ValueError: the batch cannot be shared out evenly, or there are fewer configurations.
     """
     if batch % workers() or batch > len(data):
@@ -119,7 +122,9 @@ def fit(
             total[name] = total.get(name, 0) + loss.detach()
         counted += 1
         if (number + 1) % every == 0 or number == steps[-1]:
-            progress(number + 1, _finite_means(total, counted, number + 1))
+            losses = _finite_means(total, counted, number + 1)
+            _check_weights(system, number + 1)
+            progress(number + 1, losses)
             system.mode(training=True)
             total, counted = {}, 0
 
@@ -143,6 +148,13 @@ def _finite_means(total: dict[str, Tensor], counted: int, step: int) -> dict[str
         listed = ", ".join(f"{name} = {value:g}" for name, value in values.items())
         raise DivergedError(f"loss is not finite by step {step}: {listed}")
     return values
+
+
+def _check_weights(system: System, step: int) -> None:
+    """Raise DivergedError, in all workers alike, if a weight is not a number: nothing could go on from there."""
+    for name, network in system.networks.items():
+        if any(value.isnan().any() for value in network.state_dict().values()):
+            raise DivergedError(f"weights of {name} are not numbers by step {step}")
 
 
 @torch.no_grad()
@@ -175,17 +187,53 @@ def restore(system: System, tensors: dict[str, Tensor]) -> None:
     """The inverse of :func:`state`, in place.
 
     Raises:
-        KeyError, RuntimeError: tensors of another architecture.
+        ValueError: tensors of another architecture, or that hold what is no number.
     """
+    weights, moments = _split(system, tensors)
     for name, network in system.networks.items():
-        mine = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key in [key for key in mine if key.startswith("adam.")]:
-            _, number, quantity = key.split(".")
-            moments.setdefault(int(number), {})[quantity] = mine.pop(key)
-        network.load_state_dict(mine)
+        _check_like(name, weights[name], network.state_dict())
+        moved = [weight for group in system.optimizers[name].param_groups for weight in group["params"]]
+        for number, found in moments[name].items():
+            if number >= len(moved) or set(found) != set(next(iter(moments[name].values()))):
+                raise ValueError(f"{name}.adam.{number}: expected the moments of one of {len(moved)} weights")
+            like = {key: moved[number] if value.ndim else value for key, value in found.items()}
+            _check_like(f"{name}.adam.{number}", found, like)
+    for name, network in system.networks.items():
+        network.load_state_dict(weights[name])
         optimizer = system.optimizers[name]
-        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+        optimizer.load_state_dict({"state": moments[name], "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _split(
+    system: System, tensors: dict[str, Tensor]
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[int, dict[str, Tensor]]]]:
+    """Weights and moments of each network, by the names that :func:`state` gives them."""
+    weights: dict[str, dict[str, Tensor]] = {name: {} for name in system.networks}
+    moments: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in system.networks}
+    for key, value in tensors.items():
+        name, _, rest = key.partition(".")
+        if name not in weights:
+            raise ValueError(f"{cut(key)}: expected a tensor of {', '.join(weights)}")
+        if moment := MOMENT.fullmatch(rest):
+            moments[name].setdefault(int(moment[1]), {})[moment[2]] = value
+        else:
+            weights[name][rest] = value
+    return weights, moments
+
+
+def _check_like(name: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raise ValueError unless tensors have the names, shapes and types of those expected, and are numbers."""
+    if different := set(found) ^ set(expected):
+        raise ValueError(f"{name}.{cut(min(different))}: {'missing' if min(different) in expected else 'unknown'}")
+    for key, value in found.items():
+        like = expected[key]
+        if value.shape != like.shape or value.dtype != like.dtype:
+            raise ValueError(
+                f"{name}.{key}: expected {like.dtype} of shape {tuple(like.shape)}, "
+                f"found {value.dtype} of {tuple(value.shape)}"
+            )
+        if value.isnan().any():
+            raise ValueError(f"{name}.{key}: expected numbers, found nan")
 
 
 @dataclass
@@ -203,6 +251,19 @@ def checkpoint(system: System, progress: TrainingState) -> bytes:
     return save_tensors(tensors, {"step": str(progress.done), "history": json.dumps(progress.history)})
 
 
+def checkpoint_step(content: bytes) -> int:
+    """Steps done by a :func:`checkpoint`; 0 if it is damaged."""
+    try:
+        return int(_metadata(content)["step"])
+    except (KeyError, TypeError, ValueError):
+        return 0
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    size = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + size])["__metadata__"]
+
+
 def restore_checkpoint(system: System, content: bytes) -> TrainingState:
     """The inverse of :func:`checkpoint`: its state, whose weights and moments are put into ``system``.
 
@@ -211,10 +272,14 @@ def restore_checkpoint(system: System, content: bytes) -> TrainingState:
     """
     try:
         tensors = load_tensors(content)
-        size = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+        metadata = _metadata(content)
+        done, history = int(metadata["step"]), json.loads(metadata["history"])
         pictures = {int(key.split(".")[1]): tensors.pop(key) for key in list(tensors) if key.startswith("pictures.")}
+        if done < 0 or not all(isinstance(losses, dict) and "step" in losses for losses in history):
+            raise ValueError("expected a number of steps, and a list of losses with the step of each")
+        if any(spins.ndim != 4 for spins in pictures.values()):
+            raise ValueError("pictures: expected spins of shape (n, components, L, L)")
         restore(system, tensors)
-        return TrainingState(int(metadata["step"]), json.loads(metadata["history"]), dict(sorted(pictures.items())))
-    except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
-        raise ValueError(str(error).splitlines()[0]) from None
+    except Exception as error:  # safetensors, JSON and torch have many of their own
+        raise ValueError(cut(error, 200)) from None
+    return TrainingState(done, history, dict(sorted(pictures.items())))

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from nets.layers import BatchNorm1d, BatchNorm2d, CircularConv2d, UpsampleConv2d, unit_spins
 from nets.losses import kl_divergence, reconstruction
-from nets.system import Batch, Draw, Labels, System, SystemSettings
+from nets.system import Batch, Draw, Labels, System, SystemSettings, Width
 from nets.training import update
 
 WIDTHS = {"evae-2021": (6, 12, 24, 48), "vae-2022": (16, 32, 64, 128)}
 
 
-def _divisible_by_16(L: object) -> object:
-    if isinstance(L, int) and (L < 16 or L % 16):
+def _divisible_by_16(L: int) -> int:
+    if L < 16 or L % 16:
         raise ValueError("expected a multiple of 16")
     return L
 
@@ -34,9 +34,9 @@ class VAEConfig(SystemSettings):
     """
 
     name: Literal["evae-2021", "vae-2022"] = "evae-2021"
-    L: Annotated[int, BeforeValidator(_divisible_by_16)] = 32
-    latent: PositiveInt = 100
-    hidden: PositiveInt = 512
+    L: Annotated[int, AfterValidator(_divisible_by_16)] = 32
+    latent: Width = 100
+    hidden: Width = 512
     kernel: Annotated[int, Field(ge=3, le=9)] = 5
     beta: NonNegativeFloat = 1e-3
     gamma: NonNegativeFloat = 0.0

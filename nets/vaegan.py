@@ -10,20 +10,20 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from nets.layers import BatchNorm2d, CircularConv2d, UpsampleConv2d, circular_pad, unit_spins
 from nets.losses import discriminator_loss, generator_loss, kl_divergence, reconstruction
-from nets.system import Batch, Draw, Labels, System, SystemSettings, adam
+from nets.system import Batch, Draw, Labels, System, SystemSettings, Width, adam
 from nets.training import update
 
 SLOPE = 0.2  # of the leaky ReLU, which the paper leaves open; SNGAN's
 
 
-def _four_times_a_power_of_two(L: object) -> object:
-    if isinstance(L, int) and (L < 16 or L & (L - 1)):
+def _four_times_a_power_of_two(L: int) -> int:
+    if L < 16 or L & (L - 1):
         raise ValueError("expected 16, 32, 64, ...")
     return L
 
@@ -43,9 +43,9 @@ class VAEGANConfig(SystemSettings):
     """
 
     name: Literal["vae", "gan", "hybrid"] = "hybrid"
-    L: Annotated[int, BeforeValidator(_four_times_a_power_of_two)] = 32
-    latent: PositiveInt = 64
-    width: PositiveInt = 32
+    L: Annotated[int, AfterValidator(_four_times_a_power_of_two)] = 32
+    latent: Width = 64
+    width: Annotated[int, Field(gt=0, le=2**12)] = 32
     beta: NonNegativeFloat = 1e-3
     gamma: NonNegativeFloat = 1e-3
     learning_rate: PositiveFloat = 2e-4

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 import nets
 import physics
 import search
-from orchestrator import listing
 from orchestrator.analysis import command as analysis
+from orchestrator.catalogue import command as listing
+from orchestrator.catalogue import housekeeping, status
 from orchestrator.data import command as data
 from orchestrator.errors import FailedError, RequestError
 from orchestrator.evaluation import command as evaluation
 from orchestrator.optimization import command as optimization
 from orchestrator.sweeps import command as sweeps
 from orchestrator.training import command as training
+from physics.registry import LONGEST, cut, explained, shown, writable
 
 app = typer.Typer(
     help="Spin physics and generative models on Ray: sample, train, sweep, search.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for room in (data, training, sweeps, optimization, evaluation, analysis, listing):
+for room in (data, training, sweeps, optimization, evaluation, analysis, listing, status, housekeeping):
     room.register(app)
 
 OURS = nets, physics, search  # imported before a person's folder can shadow them
@@ -33,28 +38,69 @@ UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer bring
 INTERRUPTED = 130  # what newer typers return after Ctrl-C; older ones raise Abort
 
 
+DEBUG = "--debug"
+
+
+@app.callback()
+def everywhere(debug: Annotated[bool, typer.Option(DEBUG, help="Show where an error was raised.")] = False) -> None:
+    return  # it is taken out of the arguments before they come here, so that it may stand anywhere
+
+
 def main() -> None:
     """Exit codes: 0 done, 2 the request is wrong, 1 anything else."""
     sys.path.append(str(Path.cwd()))  # for a person's own module:Class; our packages are imported by now
+    arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
     try:
-        code = app(standalone_mode=False)
+        _check_writable([*arguments, os.environ.get("ORCH_STORE", "")])
+        code = app(arguments, standalone_mode=False)
         if code == INTERRUPTED:
             raise KeyboardInterrupt
-    except RequestError as error:
-        print(error, file=sys.stderr)
-        code = 2
-    except FailedError as error:
-        print(error, file=sys.stderr)
-        code = 1
-    except UsageError as error:
-        print(f"{error.ctx.command_path if error.ctx else 'orch'}: {error.format_message()}", file=sys.stderr)
-        code = 2
-    except (KeyboardInterrupt, typer.Abort):
-        from orchestrator.console import kept_so_far
-
-        print(f"interrupted; kept: {kept_so_far() or 'what was whole'}; the same command goes on", file=sys.stderr)
-        code = 1
+    except (Exception, KeyboardInterrupt) as error:
+        if DEBUG in sys.argv:
+            traceback.print_exc()
+        message, code = told(error)
+        print(*(cut(line, LONGEST) for line in message.splitlines()), sep="\n", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def told(error: BaseException) -> tuple[str, int]:
+    """What a person is told of an error, a line for each thing, and the exit code."""
+    match error:
+        case RequestError():
+            return str(error), 2
+        case FailedError():
+            return str(error), 1
+        case UsageError():
+            return _usage(error), 2
+        case KeyboardInterrupt() | typer.Abort():
+            from orchestrator.console import kept_so_far
+
+            kept = kept_so_far() or "what was whole"
+            return f"interrupted; kept: {kept}; the same command goes on", 1
+        case OSError(filename=str(file), strerror=str(reason)):
+            return f"orch: {file}: {reason}", 1
+        case OSError():
+            return f"orch: {_first_line(error)}", 1
+    return f"orch: unexpected {type(error).__name__}: {_first_line(error)} (orch {DEBUG} shows where)", 1
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
+
+
+def _check_writable(arguments: list[str]) -> None:
+    """Raise RequestError for an argument that could not be printed, or be the name of a file."""
+    for argument in arguments:
+        if not writable(argument):
+            raise RequestError(f"{shown(argument)}: expected text without control characters")
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with an option or argument, or that there is no such thing."""
+    command = error.ctx.command_path if error.ctx else "orch"
+    if isinstance(error.__cause__, ValidationError):
+        return f"{command} {error.param.opts[0]}: {next(explained(error.__cause__))}"
+    return f"{command}: {error.format_message()}"
 
 
 if __name__ == "__main__":

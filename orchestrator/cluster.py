@@ -1,17 +1,40 @@
-"""Ray: the cluster that is there, or else this machine."""
+"""Ray: the cluster that is there, or else this machine, and the actors that work on it."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
+import re
+import sys
+import sysconfig
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, TypeVar
 
+import psutil
 import ray
+import torch
+from ray import cloudpickle
+from ray.exceptions import RayError, RayTaskError
 
-from orchestrator.errors import RequestError
+from orchestrator.console import kept_so_far, log
+from orchestrator.errors import FailedError, RequestError
+from physics.registry import NAMED
 
-RETRIES = 3  # of a trial or of a training whose workers died, before it is given up
+RETRIES = 3  # of a trial, a training or a piece of work whose workers died, before it is given up
+MOST_ACTORS = 1000  # of a pool: Ray starts and ends that many in three seconds
+TOGETHER_SECONDS = 1.0  # deaths this close count as one: a node that goes takes many actors along
+PLACED_SECONDS = 60.0  # without any actor, before it is said that there is no room for one
 CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # written by `ray start`
+AGENTS = "ray::DashboardAgent", "ray::RuntimeEnvAgent"  # started by each raylet
+OURS = "physics", "nets", "search", "orchestrator", "__main__"
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
 
 
 def connect(cpus: float = 0, gpus: float = 0) -> None:
@@ -24,9 +47,19 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    options = {"log_to_driver": False, "logging_level": logging.ERROR}
-    joined = bool(os.environ.get("RAY_ADDRESS")) or CURRENT_CLUSTER.exists()
-    ray.init(include_dashboard=False, **options)
+    address = os.environ.get("RAY_ADDRESS", "")
+    joined = address != "local" and bool(address or CURRENT_CLUSTER.exists())
+    if not joined:
+        _end_orphans()
+    modules = [str(path) for path in own_modules()]
+    # Ray prints every death of a worker on standard output, whatever its options say.
+    ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
+    ray.init(
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+        runtime_env={"py_modules": modules} if modules else None,
+    )
     here = ray.cluster_resources()
     if not joined and (here.get("CPU", 0) < cpus or here.get("GPU", 0) < gpus):
         raise RequestError(
@@ -35,11 +68,201 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
         )
 
 
-def cpus() -> int:
-    """CPUs of the whole cluster."""
-    return int(ray.cluster_resources().get("CPU", 1))
+def _end_orphans() -> None:
+    """End the agents of raylets of this user that are dead: they live on when a driver is killed with its Ray."""
+    for process in psutil.process_iter():
+        try:
+            if process.uids().real != os.getuid() or not process.cmdline() or process.cmdline()[0] not in AGENTS:
+                continue
+            raylet = process.parent()
+            if raylet is None or raylet.name() != "raylet":
+                process.kill()
+        except psutil.Error:  # it has ended, or is not ours to look at
+            continue
 
 
-def gpus() -> int:
-    """GPUs of the whole cluster."""
-    return int(ray.cluster_resources().get("GPU", 0))
+def own_modules() -> list[Path]:
+    """Files and folders of the modules that a person named as ``module:name``, and of what was imported beside them."""
+    installed = {Path(sysconfig.get_path(key)) for key in ("stdlib", "purelib", "platlib")}
+    tops = {name.partition(".")[0] for name in NAMED} - {*OURS}
+    folders = {path.parent for name in tops if (path := _source(sys.modules.get(name)))} - installed
+    found = {_source(module) for name, module in list(sys.modules.items()) if "." not in name and name not in OURS}
+    return sorted(path for path in found if path and path.parent in folders and path.exists())
+
+
+def _source(module: ModuleType | None) -> Path | None:
+    """The file of a module, or the folder of a package."""
+    if folders := list(getattr(module, "__path__", [])):
+        return Path(folders[0]).resolve()
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if file and file.endswith(".py") else None
+
+
+class Worker:
+    """A function that is made once and then does pieces of work; the class of the actors of a :class:`Pool`."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        self._work: Callable[[Any], Any] | None = None
+
+    def ready(self, pickled: bytes) -> None:
+        """Unpickled here, so that what arguments raise is told as it is."""
+        if self._work is None:
+            make, arguments = cloudpickle.loads(pickled)
+            self._work = make(*arguments)
+
+    def work(self, piece: Any) -> Any:
+        assert self._work is not None
+        return self._work(piece)
+
+
+class Pool(Generic[Piece, Result]):
+    """Actors that all hold the same function, and do pieces of work with it; they end with the ``with`` block.
+
+    As many are asked for as there is work for.  Those that the cluster has no room for yet wait in Ray's queue, where
+    an autoscaler sees them; work is given to those that have answered, however few.  One that dies is replaced and its
+    piece given to another.
+
+    Args:
+        what: they do, for messages.
+        make: called with ``arguments`` once in each actor; returns the function of a piece of work.
+        size: how many pieces there are to do at once.
+        actors: how many work side by side at most, if a person said so.
+        gpu: each takes a GPU instead of a CPU.
+
+    Attributes:
+        most: actors that had answered, when they were most.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        make: Callable[..., Callable[[Piece], Result]],
+        arguments: Sequence[Any],
+        size: int,
+        actors: int | None = None,
+        gpu: bool = False,
+    ):
+        self.what, self.most = what, 0
+        self._pickled = cloudpickle.dumps((make, tuple(arguments)))
+        self._size = min(size, actors or MOST_ACTORS)
+        self._takes = {"num_cpus": 0, "num_gpus": 1} if gpu else {"num_cpus": 1}
+        self._calls: dict[Any, tuple[Any, int | None]] = {}  # actor and piece, None of one that is asked to answer
+        self._idle: list[Any] = []
+        self._actors: set[Any] = set()
+        self._answered: set[Any] = set()
+        self._deaths, self._died = 0, -math.inf  # deaths since the last answer; time of the last one told
+
+    def __enter__(self) -> Pool[Piece, Result]:
+        for _ in range(self._size):
+            self._start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for actor in [*self._actors - self._answered, *self._answered]:  # or those that wait would start
+            ray.kill(actor)
+
+    def map(self, pieces: Sequence[Piece]) -> Iterator[tuple[int, Result]]:
+        """Number and result of each piece, as they are finished; to be taken to the end before the next.
+
+        Raises:
+            FailedError: a piece's actors, or actors that had not answered yet, died more than ``RETRIES`` times.
+            Exception: what the function raised.
+        """
+        queue, tried, left = deque(range(len(pieces))), Counter[int](), len(pieces)
+        while left:
+            while queue and self._idle:
+                actor, number = self._idle.pop(), queue.popleft()
+                self._calls[actor.work.remote(pieces[number])] = actor, number
+            done, result, error = self._receive()
+            if done is None:
+                continue
+            if error is None:
+                left -= 1
+                yield done, result
+                continue
+            tried[done] += 1
+            if tried[done] > RETRIES:
+                raise self._failure(f"piece {done + 1} of {len(pieces)}: {tried[done]} actors died of it", error)
+            queue.appendleft(done)
+
+    def answered(self) -> int:
+        """How many actors take work by now; waits for the first."""
+        while self._calls and (not self._answered or ray.wait(list(self._calls), timeout=0)[0]):
+            self._receive()
+        return len(self._answered)
+
+    def _start(self) -> Any:
+        actor = ray.remote(Worker).options(max_restarts=0, **self._takes).remote()
+        self._actors.add(actor)
+        self._ask(actor)
+        return actor
+
+    def _ask(self, actor: Any) -> None:
+        self._calls[actor.ready.remote(self._pickled)] = actor, None
+
+    def _receive(self) -> tuple[int | None, Any, RayError | None]:
+        """Wait for a call to end: the number of its piece, if it was one, with its result or its actor's death."""
+        reference = self._wait()
+        actor, number = self._calls.pop(reference)
+        try:
+            result = ray.get(reference)
+        except RayTaskError as error:
+            raise cause_of(error) from error
+        except RayError as error:
+            self._replace(actor, error)
+            return number, None, error
+        self._idle.append(actor)
+        self._answered.add(actor)
+        self.most, self._deaths = max(self.most, len(self._answered)), 0
+        return number, result, None
+
+    def _wait(self) -> Any:
+        """The next call that ends; while there is no actor it is said, once, what they wait for."""
+        patience = None if self._answered else PLACED_SECONDS
+        done, _ = ray.wait(list(self._calls), timeout=patience)
+        if not done:
+            log(
+                f"{self.what}: no actor could be placed for {PLACED_SECONDS:.0f} s; {len(self._calls)} wait, each for "
+                f"{'a GPU' if 'num_gpus' in self._takes else 'a CPU'}, until the cluster has room"
+            )
+            done, _ = ray.wait(list(self._calls))
+        return done[0]
+
+    def _replace(self, actor: Any, error: RayError) -> None:
+        """Start another actor for one that died, unless none lives that has answered and too many died before.
+
+        The idle ones are asked again whether they live, since those of a node go together.
+        """
+        ray.kill(actor)
+        answered = actor in self._answered
+        self._answered.discard(actor)
+        self._actors.discard(actor)
+        told = time.monotonic() - self._died <= TOGETHER_SECONDS
+        if not told:
+            self._deaths, self._died = self._deaths + (not answered), time.monotonic()
+        if self._deaths > RETRIES and not self._answered:
+            raise self._failure(f"actors died {self._deaths} times in a row before they could work", error)
+        if not told:
+            log(f"{self.what}: an actor died ({reason(error)}); another takes its place")
+        if answered or self._deaths <= RETRIES:
+            self._start()
+        while self._idle:
+            self._ask(self._idle.pop())
+
+    def _failure(self, what: str, error: RayError) -> FailedError:
+        return FailedError(f"{self.what}: {what} ({reason(error)}); kept: {kept_so_far() or 'what was whole'}")
+
+
+def cause_of(error: RayTaskError) -> Exception:
+    """What was raised in the actor, without Ray's account of it."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception) and not isinstance(cause, RayTaskError):
+        return cause
+    return FailedError(str(error).strip().splitlines()[-1])
+
+
+def reason(error: RayError) -> str:
+    """Why an actor died, in a few words of Ray's."""
+    found = re.search(r"because (.+?)(?:\. |\.?$)", str(error), re.MULTILINE)
+    return found[1] if found else str(error).strip().splitlines()[0]

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import RequestError
-from physics.registry import explained, nearest
+from orchestrator.reading import DEEPEST, check, read
+from physics.registry import cut, explained, nearest, reason, shown
 
 PRESETS = Path(__file__).parent / "presets"
+LARGEST_FILE = 4 * 2**20  # bytes
+MOST_FAULTS = 20  # that are listed one by one
 
 Config = TypeVar("Config", bound=BaseModel)
 Reference = Callable[[str, str | None], Any]
@@ -39,18 +41,14 @@ def load(
     Raises:
         RequestError: one line for each thing that is wrong, with file, key, value and what is expected.
     """
-    where = source or "command line"
+    where = "command line" if source is None else cut(source, 120)
     if source and PRESETS in Path(source).parents:
         where = Path(source).name
-    content = read_yaml(source) if source else {}
-    scales = content.pop("scales", {})
-    scale = scale or content.pop("scale", None)
-    content.pop("scale", None)
+    content = {} if source is None else read_yaml(source)
+    scales, own = content.pop("scales", None), content.pop("scale", None)
+    scale = own if scale is None else scale
     if scale is not None:
-        if not isinstance(scales, dict) or not isinstance(scale, str) or scale not in scales:
-            known = ", ".join(map(str, scales)) if isinstance(scales, dict) else ""
-            raise RequestError(f"{where}: scale {scale!r}: expected one of {known or 'none'}")
-        content = _merge(content, scales[scale] or {})
+        content = _merge(content, _scale(scales, scale, where))
     for key, resolve in (references or {}).items():
         if isinstance(content.get(key), str):
             content[key] = resolve(content[key], scale)
@@ -58,7 +56,21 @@ def load(
         content = _merge(_nested(key, value), content)
     for key, value in (settings or {}).items():
         content = _merge(content, _nested(key, value))
+    check(content, where)
     return validated(kind, content, where)
+
+
+def _scale(scales: Any, scale: Any, where: str) -> dict[str, Any]:
+    """What a file's ``scales`` say of one of them."""
+    if scales is not None and not isinstance(scales, dict):
+        raise RequestError(f"{where}: scales: expected keys and values, found {shown(scales)}")
+    scales = scales or {}
+    if not isinstance(scale, str) or scale not in scales:
+        raise RequestError(f"{where}: scale {shown(scale)}: expected one of {cut(', '.join(scales)) or 'none'}")
+    content = {} if scales[scale] is None else scales[scale]
+    if not isinstance(content, dict):
+        raise RequestError(f"{where}: scales.{cut(scale)}: expected keys and values, found {shown(content)}")
+    return content
 
 
 def validated(kind: type[Config], content: Any, where: str) -> Config:
@@ -66,7 +78,9 @@ def validated(kind: type[Config], content: Any, where: str) -> Config:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise RequestError("\n".join(f"{where}: {line}" for line in explained(error))) from None
+        lines = [f"{where}: {line}" for line in explained(error)]
+        more = [f"{where}: and {len(lines) - MOST_FAULTS} more"] if len(lines) > MOST_FAULTS else []
+        raise RequestError("\n".join([*lines[:MOST_FAULTS], *more])) from None
 
 
 def shipped(room: str) -> list[str]:
@@ -84,7 +98,7 @@ def shipped_file(room: str, name: str) -> str:
         return str(PRESETS / room / f"{name}.yaml")
     if not name.endswith(".yaml"):
         suggestion = nearest(name, dict.fromkeys(shipped(room)))
-        raise RequestError(f"{name}: expected a shipped name or a YAML file{suggestion}")
+        raise RequestError(f"{cut(name) or shown(name)}: expected a shipped name or a YAML file{suggestion}")
     return name
 
 
@@ -94,38 +108,43 @@ def find_file(name: str) -> Path:
     Raises:
         RequestError: there is neither.
     """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    for found in PRESETS.glob(f"*/{path.name}"):
-        if path.name == name:
-            return found
-    known = ", ".join(sorted(path.name for path in PRESETS.glob("*/*.yaml")))
-    raise RequestError(f"{name}: no such file; shipped with the program: {known}")
+    known = {path.name: path for path in sorted(PRESETS.glob("*/*.yaml"))}
+    try:
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path
+        if path.is_dir():
+            raise RequestError(f"{cut(name) or shown(name)}: a folder; expected a YAML file")
+    except (OSError, RuntimeError) as error:  # a name that is too long, a home that is not known
+        raise RequestError(f"{cut(name)}: no such file: {reason(error)}") from None
+    if name not in known:
+        raise RequestError(f"{cut(name)}: no such file; shipped with the program: {', '.join(known)}")
+    return known[name]
 
 
 def assignment(text: str) -> tuple[str, Any]:
     """``key=value`` of a --set option, the value read as YAML."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise RequestError(f"--set {text}: expected key=value")
-    try:
-        return key, yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError):
-        raise RequestError(f"--set {text}: the value is not YAML") from None
+        raise RequestError(f"--set {cut(text)}: expected key=value")
+    if key.count(".") >= DEEPEST:
+        raise RequestError(f"--set {cut(text)}: expected a key of at most {DEEPEST} parts, found {key.count('.') + 1}")
+    return key, read(value, f"--set {cut(text)}")
 
 
 def read_yaml(source: str) -> dict[str, Any]:
     """The keys and values of a file, or RequestError."""
-    path = find_file(source)
+    path, where = find_file(source), cut(source, 120)
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, ValueError, OSError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise RequestError(f"{source}: not readable as YAML{line}") from None
+        if path.stat().st_size > LARGEST_FILE:
+            raise RequestError(f"{where}: expected at most {LARGEST_FILE:,} bytes, found {path.stat().st_size:,}")
+        text = path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        said = reason(error) if isinstance(error, OSError) else "expected text in UTF-8"
+        raise RequestError(f"{where}: not readable as YAML: {said}") from None
+    content = read(text, where)
     if not isinstance(content, dict):
-        raise RequestError(f"{source}: expected keys and values, found {type(content).__name__}")
+        raise RequestError(f"{where}: expected keys and values, found {shown(content)}")
     return content
 
 

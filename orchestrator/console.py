@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
@@ -16,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Column
+
+SHOWN_AFTER = 2.0  # seconds: what takes less needs no bar
 
 console = Console(stderr=True, highlight=False)
 _kept: list[Callable[[], str]] = []
@@ -33,6 +36,24 @@ def progress() -> Progress:
         console=console,
         expand=True,
     )
+
+
+@contextlib.contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A function that is told how much is done and of how much, and shows it as a bar if it takes long."""
+    bar, started = progress(), time.monotonic()
+    task = bar.add_task(what, note="")
+
+    def show(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        if time.monotonic() - started > SHOWN_AFTER:
+            bar.start()
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def log(text: str) -> None:

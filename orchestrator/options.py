@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from orchestrator.store import Kind, Store
 
 STORE = "store"
-STORE_HELP = "Folder or fsspec address of the store."
-JSON_HELP = "Print the result as JSON."
-StoreOption = Annotated[str, typer.Option("--store", envvar="ORCH_STORE", help=STORE_HELP)]
-JsonOption = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
-
+EVERY = "Options of every command"
 COMMON = "Options of every command that makes something"
+STORE_HELP = "Folder or fsspec address of the store."
+StoreOption = Annotated[str, typer.Option("--store", envvar="ORCH_STORE", help=STORE_HELP, rich_help_panel=EVERY)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=EVERY)]
 
 
 def _shared(kind: Any, default: Any, name: str, text: str, **more: Any) -> tuple[Any, Any]:
@@ -41,9 +40,9 @@ SHARED = {
     ),
     "scale": _shared(str | None, None, "--scale", "A scale of the YAML file, such as paper. Default: none."),
     "seed": _shared(int | None, None, "--seed", "Seed of all random numbers. Default: 0, or of the YAML file."),
-    "store": _shared(str, STORE, "--store", STORE_HELP, envvar="ORCH_STORE"),
+    "store": (StoreOption, STORE),
     "dry_run": _shared(bool, False, "--dry-run", "Print the plan and make nothing."),
-    "as_json": _shared(bool, False, "--json", JSON_HELP),
+    "as_json": (JsonOption, False),
 }
 
 
@@ -114,7 +113,7 @@ class Common:
 
         seed = {} if self.seed is None or "seed" not in kind.model_fields else {"seed": self.seed}
         settings = {**(over or {}), **self.given, **seed, **dict(map(assignment, self.settings or []))}
-        return load(kind, self.config or source, self.scale, settings, references, defaults)
+        return load(kind, source if self.config is None else self.config, self.scale, settings, references, defaults)
 
 
 class Job(NamedTuple):
@@ -181,8 +180,10 @@ def run_job(job: Job, common: Common) -> None:
     if job.kind is None:
         print(json.dumps(card) if common.as_json else "\n".join(card))
         return
-    from orchestrator.listing import print_result
+    from orchestrator.catalogue import index
+    from orchestrator.result import print_result
 
+    index.renew(job.store)
     print_result(job.kind, name, card, job.store, common.as_json)
 
 

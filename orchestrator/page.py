@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import base64
 import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
 matplotlib.use("Agg")
 
-import jinja2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
+from PIL import Image
 from pydantic import BaseModel
 
+from orchestrator.console import log
+from orchestrator.files import in_a_line
+from orchestrator.html import PAGE, REQUEST, THUMBNAIL, page_path, template
+from orchestrator.store import Kind, Store
 from physics.model import SpinModel
 from physics.render import COLUMNS, strips_figure
 
-PAGE = "report.html"
+THUMBNAIL_PIXELS = (360, 240)
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with a text, a figure, a table or code below it.
+    """A heading with a text, a figure or a table below it.
 
     Attributes:
         file: the name that the figure has as a file beside the page, if it is one.
+        cover: whether the artifact is known by this figure in the index of the store.
     """
 
     title: str
@@ -38,23 +43,66 @@ class Section:
     figure: Figure | None = None
     file: str = ""
     rows: pd.DataFrame | None = None
-    code: str = ""
+    cover: bool = False
 
 
-def page(title: str, summary: str, sections: list[Section]) -> dict[str, bytes]:
-    """The self-contained page, under the name :data:`PAGE`, and the figures that are files by themselves."""
+class Origin(NamedTuple):
+    """Where an artifact comes from.
+
+    Attributes:
+        place: its kind and name, ``models/NAME``.
+        config: the request.
+        command: what makes it again, up to the option that names the request's file.
+        parents: places of what it was made from, each with the path of its page.
+        root: of the store, as the page sees it.
+    """
+
+    place: str
+    config: BaseModel
+    command: str
+    parents: Sequence[tuple[str, str]] = ()
+    root: str = "../.."
+
+    @property
+    def again(self) -> str:
+        return f"{self.command} {self.place}/{REQUEST} --store ."
+
+
+def origin(store: Store, kind: Kind, name: str, config: BaseModel, command: str, parents: Sequence[str] = ()) -> Origin:
+    """The :class:`Origin` of an artifact whose parents are in the store."""
+    return Origin(f"{kind}/{name}", config, command, [(parent, page_path(store, parent)) for parent in parents])
+
+
+def request_file(config: BaseModel) -> dict[str, bytes]:
+    """The request, under its file's name; given to the command again it finds the artifact."""
+    return {REQUEST: yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode()}
+
+
+def page(title: str, summary: str, sections: list[Section], origin: Origin) -> dict[str, bytes]:
+    """The self-contained page under the name :data:`PAGE`, the figures that are files by themselves, the request."""
     images = [None if section.figure is None else _png(section.figure) for section in sections]
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("orchestrator"), autoescape=True)
-    environment.filters["figure"] = figure_text
-    environment.filters["embed"] = lambda content: base64.b64encode(content).decode()
     shown = list(zip(sections, images, strict=True))
-    text = environment.get_template(PAGE).render(title=title, summary=summary, sections=shown)
-    return {PAGE: text.encode(), **{section.file: image for section, image in shown if section.file and image}}
+    request = request_file(origin.config)
+    text = template(PAGE).render(
+        title=title, summary=summary, sections=shown, origin=origin, request=request[REQUEST].decode()
+    )
+    covers = [image for section, image in shown if image and section.cover] or [image for image in images if image]
+    return {
+        PAGE: text.encode(),
+        **request,
+        **{section.file: image for section, image in shown if section.file and image},
+        **({THUMBNAIL: _thumbnail(covers[0])} if covers else {}),
+    }
 
 
-def figure_text(value: Any) -> str:
-    """A number to four digits, anything else as it is."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def drawn(draw: Callable[[], dict[str, bytes]], config: BaseModel) -> dict[str, bytes]:
+    """The files of a page, or the request alone if it cannot be drawn: no page is worth the work that it shows."""
+    try:
+        return draw()
+    except Exception as error:
+        log(f"no page: {type(error).__name__}: {in_a_line(error)}")
+        plt.close("all")
+        return request_file(config)
 
 
 def spread(values: pd.Series) -> str:
@@ -72,8 +120,12 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def yaml_section(config: BaseModel) -> Section:
-    return Section("Configuration", code=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+def _thumbnail(png: bytes) -> bytes:
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    image.thumbnail(THUMBNAIL_PIXELS)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def listed(figures: dict[str, Any]) -> pd.DataFrame:
@@ -83,4 +135,4 @@ def listed(figures: dict[str, Any]) -> pd.DataFrame:
 def strip_section(title: str, spins: np.ndarray, model: SpinModel) -> Section:
     """Configurations side by side."""
     rows = [("", spins[i : i + COLUMNS]) for i in range(0, len(spins), COLUMNS)]
-    return Section(title, figure=strips_figure(rows, model))
+    return Section(title, figure=strips_figure(rows, model), cover=True)

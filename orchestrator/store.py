@@ -1,32 +1,35 @@
 """The store: data sets, models, sweeps, optima and analyses, each named by a hash of all that makes it.
 
-An artifact is a folder ``<kind>/<label>-<hash>`` whose card, a JSON file written last, names its configuration,
-its parents, its figures and the SHA-256 of each of its files.  A folder without a card does not count.  The root
-is a local path or any fsspec address, so that a cluster can share one.
+An artifact is a folder ``<kind>/<label>-<hash>`` whose card, a JSON file, names its configuration, its parents, its
+figures and the SHA-256 of each of its files.  The card makes it whole: a folder without one does not count.  What is
+not whole yet lies, with the record of who makes it, under ``.unfinished/<kind>/<name>`` (:mod:`orchestrator.lease`).
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
 import json
-import os
-import time
+import socket
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from orchestrator.console import log
 from orchestrator.errors import RequestError
+from orchestrator.files import UNFINISHED, Files, in_a_line
 
 Kind = Literal["datasets", "models", "sweeps", "optima", "analyses"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SINGULAR = dict(zip(KINDS, ("data set", "model", "sweep", "optimum", "analysis"), strict=True))
 FORMAT = 1
+MARKER = "store.json"
 CARD = "card.json"
-UNFINISHED = ".unfinished"  # where files are written before they get their names
-ABANDONED_SECONDS = 86_400.0
+READERS = 32  # of cards, side by side
 
 
 def versions() -> dict[str, str]:
@@ -40,148 +43,207 @@ def versions() -> dict[str, str]:
     return found
 
 
-class Store:
-    """Artifacts under one root.  A file appears under its name only when whole; what is whole stays as it is.
+class Store(Files):
+    """Artifacts under one root.  What is whole stays as it is.
 
     Raises:
-        RequestError: ``root`` holds other things and is not a store, or is of another format.
+        RequestError: ``root`` cannot be reached, holds other things and is not a store, or is of another format.
     """
 
     def __init__(self, root: str):
-        import fsspec  # slow to import, and not needed to print help
-        from fsspec.implementations.local import LocalFileSystem
-
-        self.root = root
-        self.fs, path = fsspec.core.url_to_fs(root if "://" in root else str(Path(root).expanduser()))
-        self.path: str = path.rstrip("/")
-        self.local = isinstance(self.fs, LocalFileSystem)
-        try:
-            marker = json.loads(self.fs.cat_file(f"{self.path}/store.json"))
-        except FileNotFoundError:
-            if any(Path(entry).name != UNFINISHED for entry in self._entries()):
-                raise RequestError(
-                    f"{root}: not a store: it has files but no store.json; expected a store or an empty folder"
-                ) from None
-        except (ValueError, NotADirectoryError, IsADirectoryError):
-            raise RequestError(f"{root}: not a store: store.json cannot be read") from None
-        else:
-            if marker.get("format") != FORMAT:
-                raise RequestError(f"{root}: store format {marker.get('format')}, expected {FORMAT}")
+        super().__init__(root)
         if self.local and Path(self.path).is_file():
             raise RequestError(f"{root}: not a store: it is a file")
-
-    def _entries(self) -> list[str]:
-        return self.fs.ls(self.path, detail=False) if self.fs.exists(self.path) else []
+        try:
+            content = self.read_file(MARKER)
+            marker = json.loads(content or "null")
+        except (RequestError, ValueError, RecursionError):
+            raise RequestError(f"{root}: not a store: {MARKER} cannot be read") from None
+        if content is None:
+            if set(self.entries("")) - {UNFINISHED}:
+                raise RequestError(
+                    f"{root}: not a store: it has files but no {MARKER}; expected a store or an empty folder"
+                )
+        elif not isinstance(marker, dict) or marker.get("format") != FORMAT:
+            found = marker.get("format") if isinstance(marker, dict) else marker
+            raise RequestError(f"{root}: store format {str(found)[:40]}, expected {FORMAT}")
+        self._made = content is not None
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.path if self.local else self.root,)  # a worker may stand in another folder
 
-    def remove_abandoned(self) -> None:
-        """Remove what killed processes left half-written more than a day ago."""
-        if self.local and Path(self.path, UNFINISHED).is_dir():
-            for file in Path(self.path, UNFINISHED).iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
-                        file.unlink()
-
     def created(self) -> bool:
         """Whether there is a store yet."""
-        return self.fs.exists(f"{self.path}/store.json")
+        self._made = self._made or self.exists(MARKER)
+        return self._made
+
+    def _create(self) -> None:
+        if not self.created():
+            super().write_file(MARKER, f'{{"format":{FORMAT}}}'.encode())
 
     def write_file(self, path: str, content: bytes) -> None:
-        """Under its name only when whole; ``path`` is relative to the root."""
-        if path != "store.json" and not self.created():
-            self.write_file("store.json", f'{{"format":{FORMAT}}}'.encode())
-        target = f"{self.path}/{path}"
-        self.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-        if not self.local:
-            self.fs.pipe_file(target, content)  # object stores show an object only when it is complete
-            return
-        temporary = Path(self.path, UNFINISHED, uuid.uuid4().hex)
-        temporary.parent.mkdir(exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        self._create()
+        super().write_file(path, content)
+
+    def create_file(self, path: str, content: bytes) -> bool:
+        self._create()
+        return super().create_file(path, content)
 
     def folder(self, kind: Kind, name: str) -> str:
         """Address of an artifact, for people and for readers of other files."""
         return f"{self.path}/{kind}/{name}"
 
+    def work(self, kind: Kind, name: str) -> str:
+        """Where the unfinished work on an artifact lies, relative to the root."""
+        return f"{UNFINISHED}/{kind}/{name}"
+
     def card(self, kind: Kind, name: str) -> dict[str, Any] | None:
         """The artifact's card, or None where there is none.
 
         Raises:
-            RequestError: the card is not JSON.
+            RequestError: it is damaged: not JSON, or not as it was written.
         """
-        path = f"{self.folder(kind, name)}/{CARD}"
-        try:
-            return json.loads(self.fs.cat_file(path))
-        except FileNotFoundError:
+        path = f"{kind}/{name}/{CARD}"
+        content = self.read_file(path)
+        if content is None:
             return None
-        except ValueError:
-            raise RequestError(f"{path}: damaged card: expected JSON") from None
-
-    def commit(self, kind: Kind, name: str, card: dict[str, Any], files: dict[str, bytes]) -> dict[str, Any]:
-        """Write an artifact, its card last, and return its card; if it is there already, return that one."""
-        if (existing := self.card(kind, name)) is not None:
-            return existing
-        card = {
-            **card,
-            "files": {
-                file: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-                for file, content in files.items()
-            },
-        }
-        for file, content in files.items():
-            self.write_file(f"{kind}/{name}/{file}", content)
-        self.write_file(f"{kind}/{name}/{CARD}", json.dumps(card, indent=1).encode())
+        try:
+            card = json.loads(content)
+        except (ValueError, RecursionError):
+            card = None
+        if not isinstance(card, dict) or not _is_sound(card):
+            raise RequestError(
+                f"{self.path}/{path}: damaged card: expected the JSON that was written; "
+                f"'orch rm {kind}/{name}' removes the artifact"
+            )
         return card
 
-    def read(self, kind: Kind, name: str, file: str, sha256: str | None = None) -> bytes:
-        """A file of an artifact, checked against ``sha256`` or else against its card.
+    def commit(
+        self, kind: Kind, name: str, card: dict[str, Any], files: dict[str, bytes], placed: bool = False
+    ) -> dict[str, Any]:
+        """Make an artifact whole, all at once, and return its card; of two writers the first wins, for both.
+
+        A local folder is staged and renamed.  On an object store, where nothing is renamed, files are named by what
+        they hold, and the card is put only if there is none.
+
+        Args:
+            placed: larger files of it lie in its folder already, none of which two writers would make differently.
+        """
+        if (existing := self.card(kind, name)) is not None:
+            return existing
+        staged = self.local and not placed
+        stage = f"{UNFINISHED}/{uuid.uuid4().hex}" if staged else f"{kind}/{name}"
+        listed: dict[str, dict[str, Any]] = {}
+        try:
+            for file, content in files.items():
+                at = file if self.local or placed else f"{hashlib.sha256(content).hexdigest()[:12]}-{file}"
+                if not self.create_file(f"{stage}/{at}", content):
+                    content = self.read_file(f"{stage}/{at}") or b""
+                listed[file] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+                listed[file] |= {"at": at} if at != file else {}
+            card = json.loads(json.dumps({**card, **_provenance(), "files": listed}))
+            card["checksum"] = _checksum(card)
+            mine = self.create_file(f"{stage}/{CARD}", json.dumps(card, indent=1).encode())
+            if staged:
+                mine = self._rename(stage, kind, name)
+        finally:
+            if staged:
+                self.remove_folder(stage)
+        return card if mine else self.card(kind, name) or card
+
+    def _rename(self, stage: str, kind: Kind, name: str) -> bool:
+        """Give a staged folder its name, unless there is such an artifact: whether it was done."""
+        target = Path(self.folder(kind, name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        while not (target / CARD).exists():
+            try:
+                Path(self.path, stage).rename(target)
+                return True
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            if not (target / CARD).exists():  # unfinished work of before version 0.5
+                aside = Path(self.path, self.work(kind, name), f"before-{uuid.uuid4().hex[:8]}")
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                target.rename(aside)
+        return False
+
+    def remove(self, kind: Kind, name: str) -> None:
+        """Remove an artifact, its card first, and the unfinished work on it."""
+        self.remove_file(f"{kind}/{name}/{CARD}")
+        self.remove_folder(f"{kind}/{name}")
+        self.remove_folder(self.work(kind, name))
+
+    def address(self, kind: Kind, name: str, file: str) -> str:
+        """Where a file of an artifact lies, and its entry on the card, whose checksum it was checked against.
+
+        Raises:
+            RequestError: the card does not list it, or lists a place outside of the artifact.
+        """
+        return self._listed(kind, name, file)[0]
+
+    def read(self, kind: Kind, name: str, file: str) -> bytes:
+        """A file of an artifact, checked against its card.
 
         Raises:
             RequestError: it is missing or damaged.
         """
-        path = f"{self.folder(kind, name)}/{file}"
-        if sha256 is None:
-            card = self.card(kind, name)
-            if card is None or file not in card.get("files", {}):
-                raise RequestError(f"{self.root}: no {file} of {kind}/{name}")
-            sha256 = card["files"][file]["sha256"]
+        return self.read_checked(*self._listed(kind, name, file))
+
+    def _listed(self, kind: Kind, name: str, file: str) -> tuple[str, str]:
+        entry = (self.card(kind, name) or {}).get("files", {}).get(file)
+        if entry is None:
+            raise RequestError(f"{self.root}: no {file} of {kind}/{name}")
+        return self.inside(kind, name, entry.get("at", file)), entry["sha256"]
+
+    def inside(self, kind: Kind, name: str, file: str) -> str:
+        """The address of a file that a card names, which cannot leave the artifact."""
+        if file.startswith("/") or ".." in file.split("/"):
+            raise RequestError(f"{self.folder(kind, name)}/{CARD}: damaged card: {file[:60]} is not in its folder")
+        return f"{self.folder(kind, name)}/{file}"
+
+    def read_checked(self, path: str, sha256: str) -> bytes:
+        """The content at an address; RequestError if it is missing or not what the card says."""
         try:
             content = self.fs.cat_file(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise RequestError(f"{path}: missing, though its card lists it") from None
+        except OSError as error:
+            raise RequestError(f"{path}: damaged: {error.strerror or in_a_line(error)}") from None
         if hashlib.sha256(content).hexdigest() != sha256:
             raise RequestError(f"{path}: damaged: {len(content)} bytes that do not match its checksum")
         return content
 
     def names(self, kind: Kind) -> list[str]:
-        """Of the artifacts of a kind, sorted."""
-        folder = f"{self.path}/{kind}"
-        if not self.fs.exists(folder):
-            return []
-        return sorted(Path(entry).name for entry in self.fs.ls(folder, detail=False))
+        """Of the artifacts of a kind, sorted, and of what may become one."""
+        return self.entries(kind)
 
     def cards(self, *kinds: Kind) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
-        """All artifacts of the given kinds (of every kind, if none is named) that have a card."""
-        for kind in kinds or KINDS:
-            for name in self.names(kind):
-                if (card := self.card(kind, name)) is not None:
+        """All artifacts of the given kinds (of every kind, if none is named) that are whole; a damaged one is said."""
+        places = [(kind, name) for kind in kinds or KINDS for name in self.names(kind)]
+        with ThreadPoolExecutor(READERS) as pool:  # an object store takes a while to answer, and answers many
+            read = map if self.local else pool.map
+            for (kind, name), card in zip(places, read(lambda place: self._sound_card(*place), places), strict=True):
+                if card is not None:
                     yield kind, name, card
 
+    def _sound_card(self, kind: Kind, name: str) -> dict[str, Any] | None:
+        """The card, None where there is none; a damaged one is said."""
+        try:
+            return self.card(kind, name)
+        except RequestError as error:
+            log(str(error))
+            return None
+
     def find(self, text: str, *kinds: Kind) -> tuple[Kind, str, dict[str, Any]]:
-        """The one artifact whose name is ``text``, or starts or ends with it.
+        """The one artifact whose name is ``text``, with or without its kind, or starts or ends with it.
 
         Raises:
             RequestError: none, or several.
         """
+        kind, slash, rest = text.partition("/")
+        if slash and kind in (kinds or KINDS):
+            kinds, text = (kind,), rest
         known = list(self.cards(*kinds))
         found = [entry for entry in known if entry[1] == text] or [
             entry for entry in known if text and (entry[1].startswith(text) or entry[1].endswith(text))
@@ -192,3 +254,20 @@ class Store:
         if found:
             raise RequestError(f"{text}: {len(found)} of {self.root} match, such as {found[0][1]}, {found[1][1]}")
         raise RequestError(f"{text}: no such {what} in {self.root} ('orch list' shows what there is)")
+
+
+def _provenance() -> dict[str, Any]:
+    """When and where an artifact was made, and with which versions."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"created": created, "host": socket.gethostname(), "versions": versions()}
+
+
+def _is_sound(card: dict[str, Any]) -> bool:
+    """Whether a card is as it was written; cards of before version 0.5 have no checksum."""
+    return card["checksum"] == _checksum(card) if "checksum" in card else "config" in card
+
+
+def _checksum(card: dict[str, Any]) -> str:
+    """Of all that a card says."""
+    said = {key: value for key, value in card.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

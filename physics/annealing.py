@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from physics.chiral import ChiralMagnet
 from physics.model import SpinModel
@@ -35,10 +35,10 @@ class Annealing(Sampler):
     kind: Literal["linear", "geometric", "quadratic"] = "linear"
     T_start: PositiveFloat = 1.0
     T_end: PositiveFloat = 0.001
-    sweeps: PositiveInt = 100
-    overrelaxation: NonNegativeInt = 10
-    finish: NonNegativeInt = 20_000
-    torque: Annotated[float, Field(gt=0)] = 1e-3
+    sweeps: Annotated[int, Field(gt=0, le=10**7)] = 100
+    overrelaxation: Annotated[int, Field(ge=0, le=10**6)] = 10
+    finish: Annotated[int, Field(ge=0, le=10**9)] = 20_000
+    torque: PositiveFloat = 1e-3
 
     @model_validator(mode="after")
     def _cooling(self) -> Annealing:

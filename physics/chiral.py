@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import BeforeValidator, FiniteFloat, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 
 from physics.model import (
@@ -27,13 +27,16 @@ from physics.observables import magnetization, nodal_points, structure_factor, t
 from physics.registry import Later
 from physics.textures import lowest_spiral_energy
 
+LEAST, MOST = 1e-6, 1e12  # the largest coupling, beyond which squares of fields leave the range of float32
+Coupling = Annotated[float, Field(ge=-MOST, le=MOST)]
+
 
 def _mask_rows(mask: Any) -> Any:
     """A boolean array as rows of "0" and "1", which hash, compare and read well in YAML."""
     if isinstance(mask, np.ndarray | Tensor):
         if mask.ndim != 2:
             raise ValueError(f"expected an array of two dimensions, found {mask.ndim}")
-        return tuple("".join("1" if site else "0" for site in row) for row in mask)
+        return tuple(bytes(row).decode() for row in np.where(np.asarray(mask) != 0, b"1", b"0"))
     return mask
 
 
@@ -59,10 +62,10 @@ class ChiralMagnet(SpinModel):
     defect: ClassVar[str] = "nodal points"
 
     name: Annotated[Literal["chiral"], Later()] = "chiral"
-    J: FiniteFloat = 1.0
-    D: FiniteFloat = 0.6
-    B: FiniteFloat = 0.0
-    K: FiniteFloat = 0.0
+    J: Coupling = 1.0
+    D: Coupling = 0.6
+    B: Coupling = 0.0
+    K: Coupling = 0.0
     dm: Literal["bloch", "neel"] = "bloch"
     boundary: Literal["periodic", "open", "wire"] = "periodic"
     mask: Annotated[tuple[str, ...] | None, BeforeValidator(_mask_rows)] = None
@@ -74,6 +77,13 @@ class ChiralMagnet(SpinModel):
             any(len(row) != len(rows) or set(row) - {"0", "1"} for row in rows) or "1" not in "".join(rows)
         ):
             raise ValueError("mask: expected L rows of L characters, 0 or 1, with a site that exists")
+        return self
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> ChiralMagnet:
+        largest = max(abs(self.J), abs(self.D), abs(self.B), abs(self.K))
+        if 0 < largest < LEAST:
+            raise ValueError(f"J: expected a unit of energies, with couplings of at least {LEAST:g}, found {largest:g}")
         return self
 
     @property
@@ -145,7 +155,7 @@ class ChiralMagnet(SpinModel):
             return np.ones((L, L), bool)
         if len(self.mask) != L:
             raise ValueError(f"mask of {len(self.mask)} x {len(self.mask)} sites on a lattice of {L} x {L}")
-        return np.array([[site == "1" for site in row] for row in self.mask])
+        return np.frombuffer("".join(self.mask).encode(), "S1").reshape(L, L) == b"1"
 
     def shift(self, spins: Tensor, axis: int, step: int) -> Tensor:
         """At each site the neighbour ``step`` (+1 or -1) sites along ``axis``; zero beyond an open edge."""

@@ -126,7 +126,7 @@ class SpinModel(Tagged, ABC):
         return self.defect.replace(" ", "_")
 
 
-SPIN_MODELS: Registry[SpinModel] = Registry("spin model", {"chiral": "physics.chiral:ChiralMagnet"})
+SPIN_MODELS: Registry[SpinModel] = Registry(SpinModel, "spin model", {"chiral": "physics.chiral:ChiralMagnet"})
 
 AnySpinModel = Annotated[SerializeAsAny[SpinModel], BeforeValidator(partial(SPIN_MODELS.parse, default="chiral"))]
 """A field of settings that holds any spin model; the chiral magnet, if it names none."""

@@ -11,6 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from physics.registry import cut, reason
+
 Form = Literal["text", "binary4", "binary8"]
 FORMS = {"text": "Text", "binary4": "Binary 4", "binary8": "Binary 8"}
 CHECKS = {"binary4": np.array(1234567.0, "<f4"), "binary8": np.array(123456789012345.0, "<f8")}
@@ -44,10 +46,13 @@ def read(path: str | Path) -> np.ndarray:
     """Values of the first segment, float64 ``(3, L_y, L_x)``, as they are in the file.
 
     Raises:
-        ValueError: not OVF 2.0, a mesh other than one rectangular layer of 3-component values, or data that are
-            cut short or fail their check value.
+        ValueError: a file that cannot be read, not OVF 2.0, a mesh other than one rectangular layer of 3-component
+            values, or data that are cut short or fail their check value.
     """
-    content = Path(path).read_bytes()
+    try:
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {reason(error)}") from None
     if not re.match(rb"#\s*OOMMF\s+OVF\s+2", content, re.I):
         raise ValueError(f"{path}: expected OVF 2.0, found {content[:24].splitlines()[:1]!r}")
     begin = BEGIN_DATA.search(content)
@@ -56,16 +61,18 @@ def read(path: str | Path) -> np.ndarray:
     header = _header(content[: begin.start()].decode("utf-8", "replace"))
     for key, expected in {"meshtype": "rectangular", "valuedim": "3", "znodes": "1"}.items():
         if header.get(key, "").lower() != expected:
-            raise ValueError(f"{path}: {key}: expected {expected}, found {header.get(key, 'none')}")
+            raise ValueError(f"{path}: {key}: expected {expected}, found {cut(header.get(key, 'none'))}")
     try:
         nx, ny = int(header["xnodes"]), int(header["ynodes"])
     except (KeyError, ValueError):
         raise ValueError(f"{path}: xnodes, ynodes: expected whole numbers") from None
+    if nx < 1 or ny < 1:
+        raise ValueError(f"{path}: xnodes, ynodes: expected at least 1, found {nx} and {ny}")
     form = begin[1].decode().lower().replace(" ", "")
     try:
         values = _text(content[begin.end() :]) if form == "text" else _binary(content[begin.end() :], form, 3 * nx * ny)
     except ValueError as error:
-        raise ValueError(f"{path}: {form} data: {error}") from None
+        raise ValueError(f"{path}: {form} data: {reason(error)}") from None
     if len(values) != 3 * nx * ny:
         raise ValueError(f"{path}: {form} data: expected {3 * nx * ny} numbers, found {len(values)}")
     return np.moveaxis(values.reshape(ny, nx, 3), -1, 0).astype(np.float64)

@@ -7,14 +7,16 @@ import hashlib
 import importlib
 import inspect
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -30,16 +32,21 @@ class Later:
 
 
 MARKS = ("recipe_version", "source")  # what a recipe holds besides settings
+NAMED: set[str] = set()
+"""Modules that :func:`import_name` has imported."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""Of random numbers: what every generator that is used takes."""
 
 
 class Settings(BaseModel):
-    """Validated, immutable settings; an unknown key is refused with the nearest known one.
+    """Validated, immutable settings of finite numbers; an unknown key is refused with the nearest known one.
 
     Attributes:
         recipe_version: raised when the same settings begin to give another result.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     recipe_version: ClassVar[int] = 1
 
     @model_validator(mode="before")
@@ -50,7 +57,7 @@ class Settings(BaseModel):
             details = [
                 InitErrorDetails(
                     type=PydanticCustomError("unknown_key", f"unknown key{nearest(key, cls.model_fields)}"),
-                    loc=(key,),
+                    loc=(str(key),),
                     input=given[key],
                 )
                 for key in unknown
@@ -76,6 +83,21 @@ class Settings(BaseModel):
         A field that is added later, marked :class:`Later`, changes no recipe until somebody sets it.
         """
         return self.model_dump(mode="json", context={"recipe": True})
+
+    def given(self) -> dict[str, Any]:
+        """Dotted keys of what is not as it is by default, and the JSON values that they have."""
+        content, found = self.model_dump(mode="json"), {}
+        for key, field in type(self).model_fields.items():
+            value, default = getattr(self, key), field.get_default(call_default_factory=True)
+            if value == default:
+                continue
+            if not isinstance(value, Settings):
+                found[key] = content[key]
+                continue
+            if isinstance(value, Tagged) and type(value) is not type(default):
+                found[f"{key}.name"] = value.name
+            found |= {f"{key}.{inner}": said for inner, said in value.given().items()}
+        return found
 
 
 class Tagged(Settings):
@@ -109,26 +131,27 @@ class Registry(Generic[T]):
     """Classes by name, each imported when it is first asked for.
 
     Args:
+        protocol: the class that all of them are classes of.
         kind: what they are, for messages.
         known: names, each with ``module:Class``.
     """
 
-    def __init__(self, kind: str, known: dict[str, str]):
-        self.kind, self.known = kind, known
+    def __init__(self, protocol: type, kind: str, known: dict[str, str]):
+        self.protocol, self.kind, self.known = protocol, kind, known
 
     def find(self, name: Any) -> type[T]:
         """The class of a registered name or of ``module:Class``.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none, or one that is not whole or of another protocol.
         """
         path = self.known.get(name, name) if isinstance(name, str) else ""
         if ":" not in path:
             expected = f"expected one of {', '.join(self.known)} or module:Class"
-            raise ValueError(f"name: {expected}, found {name!r}{nearest(name, self.known, listed=False)}")
+            raise ValueError(f"name: {expected}, found {shown(name)}{nearest(name, self.known, listed=False)}")
         found = import_name(path)
-        if not isinstance(found, type) or not issubclass(found, Tagged):
-            raise ValueError(f"name: expected a class of a {self.kind}, found {found!r}")
+        if not isinstance(found, type) or not issubclass(found, self.protocol) or inspect.isabstract(found):
+            raise ValueError(f"name: expected a kind of {self.kind}, found {shown(found)}")
         return found  # type: ignore[return-value]
 
     def of_recipe(self, recipe: Mapping[str, Any]) -> T:
@@ -141,10 +164,10 @@ class Registry(Generic[T]):
         Raises:
             ValueError: not keys and values, an unknown name, or settings that the class refuses.
         """
-        if isinstance(given, Tagged):
+        if isinstance(given, self.protocol):
             return given  # type: ignore[return-value]
         if not isinstance(given, Mapping):
-            raise ValueError(f"expected keys and values, found {given!r}")
+            raise ValueError(f"expected keys and values, found {shown(given)}")
         kind = self.find(given.get("name", default))
         return kind.model_validate(dict(given))
 
@@ -157,15 +180,50 @@ def import_name(path: str) -> Any:
     """
     module, _, name = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a person's module may fail in any way
+        raise ValueError(f"{cut(path)}: {reason(error)}") from None
+    NAMED.add(module)
+    return found
 
 
 def source_digest(thing: Any) -> str:
-    """SHA-256 of the module that defines a function or class: an edited one makes another artifact."""
-    file = inspect.getsourcefile(thing)
+    """SHA-256 of the module that defines a function or class: an edited one makes another artifact.
+
+    Empty, if it is not defined in a file of Python.
+    """
+    try:
+        file = inspect.getsourcefile(thing)
+    except TypeError:
+        file = None
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
+def cut(text: object, width: int = 60) -> str:
+    """Text on one line, its middle left out if it is longer than ``width``."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= width else f"{line[: width // 2]} ... {line[-width // 2 + 5 :]}"
+
+
+def reason(error: Exception) -> str:
+    """What an error says, on a short line: of the file system's without number and name."""
+    known = getattr(error, "strerror", None)
+    return str(known).lower() if known else cut(error, 150)
+
+
+def writable(text: str) -> bool:
+    """Whether text has no control characters, line separators or halves of characters."""
+    if text.isascii():
+        return text.isprintable()
+    return not any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text)
+
+
+def shown(value: Any) -> str:
+    """A value that was found, as a message shows it: its Python form, cut to about 60 characters."""
+    try:
+        return cut(repr(value))
+    except (ValueError, RecursionError):  # of an integer with thousands of digits, of a list in itself
+        return f"a large {type(value).__name__}"
 
 
 def nearest(key: Any, known: Mapping[str, Any], listed: bool = True) -> str:
@@ -179,25 +237,38 @@ def nearest(key: Any, known: Mapping[str, Any], listed: bool = True) -> str:
 def explained(error: ValidationError) -> Iterator[str]:
     """A line for each thing that is wrong: its dotted key, what is expected and what was found."""
     for detail in error.errors():
-        key = ".".join(map(str, detail["loc"]))
-        yield f"{key}: {_explain(detail)}".removeprefix(": ")
+        key = cut(repr(".".join(map(str, detail["loc"])))[1:-1], 100)
+        yield cut(f"{key}: {_explain(detail)}".removeprefix(": "), LONGEST)
+
+
+LONGEST = 280  # characters of a line
+WORDINGS = {
+    "dict_type": "expected keys and values",
+    "tuple_type": "expected a list",
+    "too_short": "expected at least {min_length} values",
+    "too_long": "expected at most {max_length} values",
+    "string_pattern_mismatch": "expected text of the form {pattern}",
+    "model_type": "expected keys and values",
+    "int_parsing_size": "expected a smaller integer",
+    "string_unicode": "expected text in Unicode",
+}
 
 
 def _explain(detail: Any) -> str:
     if detail["type"] == "unknown_key":
         return detail["msg"]
+    if detail["type"] == "missing":
+        return "expected a value, found none"
     if detail["type"] == "value_error":
         message = str(detail["ctx"]["error"])
         if isinstance(detail["input"], int | float | str):
-            message += f", found {detail['input']!r}" if "found" not in message else ""
+            message += f", found {shown(detail['input'])}" if "found" not in message else ""
         return message
-    message = (
-        detail["msg"]
-        .replace("Input should be", "expected")
-        .replace("a valid integer", "an integer")
-        .replace("a valid ", "a ")
-    )
-    return f"{message}, found {detail['input']!r}"
+    wording = WORDINGS.get(detail["type"])
+    message = wording.format(**detail.get("ctx", {})) if wording else detail["msg"]
+    for pydantic, ours in (("Input should be", "expected"), ("a valid integer", "an integer"), ("a valid ", "a ")):
+        message = message.replace(pydantic, ours)
+    return f"{message}, found {shown(detail['input'])}"
 
 
 def canonical(value: Any) -> str:

@@ -62,7 +62,7 @@ class Sampler(Tagged, ABC):
 
 
 SAMPLERS: Registry[Sampler] = Registry(
-    "sampler", {"annealing": "physics.annealing:Annealing", "tempering": "physics.tempering:Tempering"}
+    Sampler, "sampler", {"annealing": "physics.annealing:Annealing", "tempering": "physics.tempering:Tempering"}
 )
 
 AnySampler = Annotated[SerializeAsAny[Sampler], BeforeValidator(partial(SAMPLERS.parse, default="annealing"))]

@@ -6,34 +6,48 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from physics import ovf
+from physics.registry import cut, reason
 
 OVF = (".ovf", ".omf", ".ohf")
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The real numbers of a .npy file; one whose header claims more than the file holds takes no memory.
+
+    Raises:
+        ValueError: it is missing, damaged, empty, or of something else.
+    """
+    try:
+        with np.errstate(over="ignore"):  # in the size that a header claims
+            mapped = open_memmap(path, mode="r")
+    except Exception as error:  # NumPy and the file system have many of their own
+        what = "" if isinstance(error, OSError) else "not a whole array of NumPy: "
+        raise ValueError(f"{path}: {what}{reason(error)}") from None
+    if mapped.dtype.kind not in "biuf" or not mapped.size:
+        raise ValueError(f"{path}: expected real numbers, found {mapped.dtype} of shape {mapped.shape}")
+    return np.array(mapped)
 
 
 def read_states(path: Path) -> np.ndarray:
     """Spins ``(n, components, L, L)`` of one OVF or .npy file, as they are in the file.
 
     Raises:
-        ValueError: it is missing, damaged, or of another shape.
+        ValueError: it is missing, damaged, of another shape, or holds what is no finite number.
     """
-    try:
-        if path.suffix.lower() in OVF:
-            spins = ovf.read(path)
-        elif path.suffix.lower() == ".npy":
-            spins = np.load(path, allow_pickle=False)
-        else:
-            raise ValueError(f"expected {', '.join(OVF)} or .npy")
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (ValueError, EOFError, IsADirectoryError) as error:
-        text = str(error)
-        raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from None
-    spins = spins[None] if spins.ndim == 3 else spins
-    if spins.ndim != 4 or spins.shape[1] > 3 or spins.shape[2] != spins.shape[3] or spins.dtype.kind != "f":
+    suffix = path.suffix.lower()
+    if suffix not in (*OVF, ".npy"):
+        raise ValueError(f"{path}: expected {', '.join(OVF)} or .npy")
+    spins = read_array(path) if suffix == ".npy" else ovf.read(path)
+    if spins.dtype.kind != "f":
+        raise ValueError(f"{path}: expected floating-point numbers, found {spins.dtype}")
+    if spins.ndim not in (3, 4) or not 1 <= spins.shape[-3] <= 3 or spins.shape[-2] != spins.shape[-1]:
         raise ValueError(f"{path}: expected numbers of shape (3, L, L) or (n, 3, L, L), found {spins.shape}")
-    return spins
+    if not np.isfinite(spins).all():
+        raise ValueError(f"{path}: expected finite numbers, found {spins[~np.isfinite(spins)][0]}")
+    return spins[None] if spins.ndim == 3 else spins
 
 
 def read_together(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +56,7 @@ def read_together(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     A site does not exist where all spins have length zero.
 
     Raises:
-        ValueError: a file that is not read, states of different shapes or vacancies, numbers that are not finite.
+        ValueError: a file that is not read, states of different shapes or vacancies.
     """
     parts = [read_states(path) for path in paths]
     for path, part in zip(paths, parts, strict=True):
@@ -50,9 +64,10 @@ def read_together(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
             L = parts[0].shape[-1]
             raise ValueError(f"{path}: expected L = {L} as in {paths[0]}, found {part.shape[-1]}")
     spins = np.concatenate(parts)
-    length = np.linalg.norm(spins, axis=1)
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(spins.astype(np.float64), axis=1)
     if not np.isfinite(length).all():
-        raise ValueError(f"{paths[0]}: states hold values that are not finite numbers")
+        raise ValueError(f"{paths[0]}: expected numbers whose squares are finite, found {np.abs(spins).max():g}")
     present = length > 1e-6 * length.max()
     if not present[0].any() or (present != present[0]).any():
         raise ValueError("states to import: expected the same sites to be zero in all of them, and not all sites")
@@ -69,10 +84,12 @@ def mask_named(text: str, L: int) -> np.ndarray:
     if text == "disk":
         y, x = np.mgrid[:L, :L] - (L - 1) / 2
         return np.hypot(x, y) <= L / 2
-    path = Path(text)
-    if path.suffix != ".npy" or not path.is_file():
-        raise ValueError(f"mask {text}: expected disk or an existing .npy file")
+    if not text.endswith(".npy"):
+        raise ValueError(f"mask {cut(text)}: expected disk or an existing .npy file")
     try:
-        return np.load(path, allow_pickle=False)
-    except ValueError:
-        raise ValueError(f"mask {text}: not a NumPy array of numbers") from None
+        values = read_array(Path(text))
+    except ValueError as error:
+        raise ValueError(f"mask {error}") from None
+    if values.shape != (L, L) or not np.isin(values, (0, 1)).all():
+        raise ValueError(f"mask {text}: expected 0 and 1 of shape {(L, L)}, found {values.dtype} of {values.shape}")
+    return values.astype(bool)

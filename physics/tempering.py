@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from physics.chiral import ChiralMagnet
 from physics.model import SpinModel
@@ -32,9 +32,9 @@ class Tempering(Sampler):
     name: Literal["tempering"] = "tempering"
     T_min: PositiveFloat = 0.1
     T_max: PositiveFloat = 0.8
-    temperatures: Annotated[int, Field(ge=2)] = 48
-    rounds: PositiveInt = 10_000
-    overrelaxation: NonNegativeInt = 4
+    temperatures: Annotated[int, Field(ge=2, le=10_000)] = 48
+    rounds: Annotated[int, Field(gt=0, le=10**9)] = 10_000
+    overrelaxation: Annotated[int, Field(ge=0, le=10**6)] = 4
     torque: PositiveFloat = 1e-4
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, check_shape
+from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, check_names, numbers
 
 
 class GeneticSettings(OptimizerSettings):
@@ -83,7 +83,13 @@ class Genetic(Optimizer):
         }
 
     def restore(self, state: State) -> None:
-        codes = np.asarray(state["codes"], np.float32)
-        self.codes = check_shape("codes", codes, (len(codes), self._shape[1]))
-        self.scores = check_shape("scores", np.asarray(state["scores"], float), (len(codes),))
-        self._rng.bit_generator.state = json.loads(str(state["generator"]))
+        check_names(state, ("codes", "scores", "generator"))
+        told = self._shape[0] if np.size(state["scores"]) else 0  # a whole generation, or none yet
+        codes = numbers(state, "codes", (told, self._shape[1]))
+        scores = numbers(state, "scores", (told,), np.float64)
+        rng = np.random.default_rng()
+        try:
+            rng.bit_generator.state = json.loads(str(state["generator"]))
+        except Exception:  # JSON and NumPy have several of their own
+            raise ValueError("generator: expected the state of one as JSON, found something else") from None
+        self.codes, self.scores, self._rng = codes, scores, rng

@@ -10,7 +10,7 @@ import torch
 from pydantic import PositiveFloat
 from torch import Tensor
 
-from search.optimizer import Candidates, Evaluate, Optimizer, OptimizerSettings, State, check_shape
+from search.optimizer import Candidates, Evaluate, Optimizer, OptimizerSettings, State, check_names, numbers
 
 
 class GradientSettings(OptimizerSettings):
@@ -70,14 +70,16 @@ class Gradient(Optimizer):
         return {"codes": self.ask(), "best": self._best.numpy(), "best_scores": self._best_scores.numpy(), **moments}
 
     def restore(self, state: State) -> None:
-        state, shape = dict(state), tuple(self._z.shape)
-        self._z.copy_(torch.from_numpy(check_shape("codes", state.pop("codes"), shape)))
-        self._best = torch.from_numpy(check_shape("best", state.pop("best"), shape))
-        self._best_scores = torch.from_numpy(check_shape("best_scores", state.pop("best_scores"), shape[:1]))
+        shape = tuple(self._z.shape)
+        shapes: dict[str, tuple[int, ...]] = {"codes": shape, "best": shape, "best_scores": shape[:1]}
+        if len(state) > len(shapes):  # Adam's moments, once there are any
+            shapes |= {"step": (), "exp_avg": shape, "exp_avg_sq": shape}
+        check_names(state, shapes)
+        found = {name: torch.from_numpy(numbers(state, name, size)) for name, size in shapes.items()}
+        self._z.copy_(found.pop("codes"))
+        self._best, self._best_scores = found.pop("best"), found.pop("best_scores")
         groups = self._adam.state_dict()["param_groups"]
-        shapes = {"step": (), "exp_avg": shape, "exp_avg_sq": shape} if state else {}
-        moments = {key: torch.tensor(check_shape(key, state[key], size)) for key, size in shapes.items()}
-        self._adam.load_state_dict({"state": {0: moments} if moments else {}, "param_groups": groups})
+        self._adam.load_state_dict({"state": {0: found} if found else {}, "param_groups": groups})
 
 
 def with_gradient(score: Callable[[Tensor], Tensor]) -> Evaluate:

@@ -21,6 +21,13 @@ from search.optimizer import advance
 
 SURVEYED = 256  # codes decoded and measured together
 
+Progress = Callable[[int, int], None]
+"""Told now and then how much is done, and of how much."""
+
+
+def unseen(done: int, total: int) -> None:
+    return
+
 
 def plane(origin: Tensor, axes: tuple[int, int], ticks: Tensor) -> Tensor:
     """Codes ``(m, m, d)`` with the components ``axes`` of ``origin`` ``(d,)`` at all pairs of ``ticks`` ``(m,)``.
@@ -83,6 +90,7 @@ def survey(
     model: SpinModel,
     labels: Labels | None = None,
     discriminator: Callable[[Tensor], Tensor] | None = None,
+    progress: Progress = unseen,
 ) -> pd.DataFrame:
     """A row a code ``(n, d)``: observables and defects of what it decodes to, and the discriminator's logit of it."""
     parts = []
@@ -92,6 +100,7 @@ def survey(
         if discriminator is not None:
             with torch.no_grad():
                 parts[-1]["logit"] = discriminator(spins).cpu().numpy()
+        progress(sum(map(len, parts)), len(codes))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -102,6 +111,7 @@ def invert(
     iterations: int = 500,
     learning_rate: float = 0.05,
     labels: Labels | None = None,
+    progress: Progress = unseen,
 ) -> tuple[Tensor, Tensor]:
     """Inverse mapping: the code ``(d,)`` whose decoding is nearest to a state, z* = argmin mean (G(z) - x)^2, by Adam.
 
@@ -126,9 +136,10 @@ def invert(
     evaluate = with_gradient(lambda z: -(decoder.decode(z, here) - target).square().mean((1, 2, 3)))
     search = Gradient(starts.numpy(), learning_rate)
     losses = []
-    for _ in range(iterations + 1):
+    for done in range(iterations + 1):
         advance(search, evaluate)
         losses.append(-search.result().scores[0])
+        progress(done, iterations)
     return torch.from_numpy(search.result().codes[0]), torch.tensor(losses)
 
 
@@ -156,6 +167,7 @@ def latent_map(
     ticks: Tensor,
     labels: Labels | None = None,
     discriminator: Callable[[Tensor], Tensor] | None = None,
+    progress: Progress = unseen,
 ) -> LatentMap:
     """Energy, defects and discriminator logit over a plane of codes, and three states across its steepest barrier.
 
@@ -171,7 +183,7 @@ def latent_map(
     codes = plane(origin, axes, ticks)
     points = len(ticks)
     flat = codes.flatten(0, 1)
-    table = survey(decoder, flat, model, repeated(labels, len(flat)), discriminator)
+    table = survey(decoder, flat, model, repeated(labels, len(flat)), discriminator, progress)
     energy, defects = table["energy"].to_numpy().reshape(points, points), model.defect_column
     barrier = steepest_barrier(energy, points // 10)
     places = [barrier.before, barrier.on, barrier.beyond]
@@ -212,6 +224,7 @@ def watch_refinement(
     langevin: torch.Generator | None = None,
     labels: Labels | None = None,
     looks: int = 12,
+    progress: Progress = unseen,
 ) -> Refinement:
     """DDLS of codes ``(n, d)``, measured before it and about ``looks`` times on the way, mostly at first.
 
@@ -232,4 +245,5 @@ def watch_refinement(
             darker = darker_share(cam, model.defects(spins))
         parts.append(columns)
         watched.append((int(end), spins[chosen], cam[chosen]))
+        progress(int(end), steps)
     return Refinement(pd.concat(parts, ignore_index=True), watched, darker)

@@ -17,7 +17,7 @@ from torch import Tensor
 from physics.chiral import ChiralMagnet
 from physics.model import SpinModel
 from physics.observables import correlation, topological_charge
-from physics.registry import Registry, Tagged, import_name, nearest
+from physics.registry import Registry, Tagged, import_name, nearest, reason, shown
 
 Direction = Literal["max", "min"]
 
@@ -114,15 +114,20 @@ class FunctionObjective(Objective):
         try:
             values = self.value(spins, model)
         except Exception as error:
-            raise ValueError(f"objective {self.name}: fails on two configurations of 16 x 16: {error}") from None
+            raise ValueError(
+                f"objective {self.name}: fails on two configurations of 16 x 16: {reason(error)}"
+            ) from None
         if not isinstance(values, Tensor) or values.shape != (2,):
-            raise ValueError(f"objective {self.name}: expected a value for each of 2 configurations, found {values!r}")
+            raise ValueError(
+                f"objective {self.name}: expected a value for each of 2 configurations, found {shown(values)}"
+            )
 
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
         return import_name(self.name)(spins, model)
 
 
 OBJECTIVES: Registry[Objective] = Registry(
+    Objective,
     "objective",
     {
         "topological_charge_max": "search.objectives:TopologicalChargeMax",
@@ -142,17 +147,20 @@ def parse_objective(given: Any) -> Objective:
     settings = {"name": given} if isinstance(given, str) else dict(given) if isinstance(given, dict) else {}
     name = settings.get("name")
     if not isinstance(name, str):
-        raise ValueError(f"expected a name, or keys and values with a name, found {given!r}")
+        raise ValueError(f"expected a name, or keys and values with a name, found {shown(given)}")
     if name in OBJECTIVES.known:
         return OBJECTIVES.parse(settings)
     if ":" in name:
         found = import_name(name)
-        own = isinstance(found, type) and issubclass(found, Objective)
-        return found.model_validate(settings) if own else FunctionObjective.model_validate(settings)
+        if isinstance(found, type) and issubclass(found, Objective):
+            return OBJECTIVES.parse(settings)
+        if not callable(found):
+            raise ValueError(f"expected a function of spins and model, found {shown(name)}, which is {shown(found)}")
+        return FunctionObjective.model_validate(settings)
     if name.endswith(("_max", "_min")):
         return ObservableObjective.model_validate(settings)
     known = ", ".join(OBJECTIVES.known)
-    raise ValueError(f"expected <observable>_max, <observable>_min, {known} or module:function, found {name!r}")
+    raise ValueError(f"expected <observable>_max, <observable>_min, {known} or module:function, found {shown(name)}")
 
 
 AnyObjective = Annotated[SerializeAsAny[Objective], BeforeValidator(parse_objective)]

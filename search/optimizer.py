@@ -7,14 +7,14 @@ To add one: a file with settings of :class:`OptimizerSettings` and an :class:`Op
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from physics.registry import Registry, Tagged
+from physics.registry import Registry, Tagged, cut
 
 State = dict[str, np.ndarray]
 """Arrays of numbers or text: a checkpoint that needs no pickle."""
@@ -58,7 +58,7 @@ class Optimizer(ABC):
         """Go on from a state.
 
         Raises:
-            KeyError, ValueError: it is not of such a search.
+            ValueError: it is not of such a search, or holds what is no number; the search stays as it was.
         """
 
 
@@ -71,7 +71,7 @@ class OptimizerSettings(Tagged, ABC):
     """
 
     uses_gradient: ClassVar[bool] = False
-    population: Annotated[int, Field(ge=2)] = 100
+    population: Annotated[int, Field(ge=2, le=10**5)] = 100
 
     @abstractmethod
     def start(self, latent_dim: int, seed: int) -> Optimizer: ...
@@ -89,16 +89,34 @@ def advance(optimizer: Optimizer, evaluate: Evaluate) -> np.ndarray:
     return scores
 
 
-def check_shape(name: str, array: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Raise ValueError unless the array has that shape."""
-    found = np.asarray(array)
-    if found.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, found {found.shape}")
-    return found
+def numbers(state: State, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    """A copy of the array of that name.
+
+    Raises:
+        ValueError: there is none, it has another shape, or holds what is no real number.
+    """
+    if name not in state:
+        raise ValueError(f"{name}: expected an array of shape {shape}, found none")
+    found = np.asarray(state[name])
+    if found.shape != shape or found.dtype.kind not in "iuf":
+        raise ValueError(f"{name}: expected numbers of shape {shape}, found {found.dtype} of shape {found.shape}")
+    if np.isnan(found).any():
+        raise ValueError(f"{name}: expected numbers, found nan")
+    return found.astype(dtype)
+
+
+def check_names(state: State, names: Collection[str]) -> None:
+    """Raise ValueError unless a state has arrays of these names and no others."""
+    if set(state) != set(names):
+        raise ValueError(
+            f"expected a state of {', '.join(names)}, found one of {cut(', '.join(map(str, state))) or 'nothing'}"
+        )
 
 
 OPTIMIZERS: Registry[OptimizerSettings] = Registry(
-    "optimizer", {"genetic": "search.genetic:GeneticSettings", "gradient": "search.gradient:GradientSettings"}
+    OptimizerSettings,
+    "optimizer",
+    {"genetic": "search.genetic:GeneticSettings", "gradient": "search.gradient:GradientSettings"},
 )
 
 AnyOptimizer = Annotated[

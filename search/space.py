@@ -5,18 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from physics.registry import Settings
 
 
 class Range(Settings):
-    """Values that a swept key may take: exactly one of these."""
+    """Values that a swept key may take: exactly one of these, at most 10,000 of a choice."""
 
     fixed: Any = None
-    choice: tuple[Any, ...] | None = None
+    choice: Annotated[tuple[Any, ...], Field(max_length=10_000)] | None = None
     uniform: tuple[float, float] | None = None
     log_uniform: tuple[float, float] | None = None
     integer: tuple[int, int] | None = None
@@ -49,6 +49,14 @@ class Range(Settings):
         return self.choice if self.choice is not None else (self.fixed,) if self.fixed is not None else None
 
     @property
+    def examples(self) -> tuple[Any, ...]:
+        """Values to try the range by: all of a finite one; the bounds, and one between, of a continuous one."""
+        if self.bounds is None:
+            return self.values or ()
+        low, high = self.bounds
+        return low, high, low + 1 if self.integer else low + 0.618 * (high - low)
+
+    @property
     def bounds(self) -> tuple[float, float] | None:
         return self.uniform or self.log_uniform or self.integer
 
@@ -60,9 +68,15 @@ def _number(value: Any) -> Any:
         return value
 
 
+def size_of(space: Mapping[str, Range]) -> int | None:
+    """How many points a finite space has; None of a space that is not finite."""
+    values = [known for known in (values.values for values in space.values()) if known is not None]
+    return math.prod(map(len, values)) if len(values) == len(space) else None
+
+
 def grid_of(space: Mapping[str, Range]) -> list[dict[str, Any]] | None:
     """Every point of a finite space, the last key varying fastest; None of a space that is not finite."""
-    values = [known for known in (values.values for values in space.values()) if known is not None]
-    if len(values) < len(space):
+    if size_of(space) is None:
         return None
+    values = [values.values or () for values in space.values()]
     return [dict(zip(space, combination, strict=True)) for combination in itertools.product(*values)]

@@ -24,7 +24,7 @@ from orchestrator.training.request import TrainConfig
 from physics.model import Observable, SpinModel, Transformation, X, Y, check_checkerboard, quarter_turn, translations
 from physics.sampler import Device, Sampler, Samples, check_kind
 from search.objectives import Objective
-from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, check_shape
+from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, numbers
 
 
 class Ising(SpinModel):
@@ -197,9 +197,8 @@ class HillClimbing(Optimizer):
         return {"best": self.best.copy(), "score": self.score.copy(), "key": np.array(self.key)}
 
     def restore(self, state: State) -> None:
-        self.best = check_shape("best", state["best"], self.best.shape)
-        self.score = check_shape("score", state["score"], (1,))
-        self.key = check_shape("key", state["key"], (2,)).tolist()
+        best, score = numbers(state, "best", self.best.shape), numbers(state, "score", (1,), float)
+        self.best, self.score, self.key = best, score, numbers(state, "key", (2,), int).tolist()
 
 
 class Order(Objective):

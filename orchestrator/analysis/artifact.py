@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 from pydantic import BaseModel
 
-from orchestrator.console import log
-from orchestrator.page import Section, listed, page, yaml_section
-from orchestrator.store import Store, versions
-from physics.registry import digest
+from orchestrator.lease import made
+from orchestrator.page import Section, drawn, listed, origin, page
+from orchestrator.store import Store
+from physics.registry import Settings, digest
 
 
 def analysis_name(kind: str, config: BaseModel, of: Sequence[str]) -> str:
@@ -25,39 +25,43 @@ def plan(kind: str, config: BaseModel, of: Sequence[str]) -> list[str]:
     return [f"models {', '.join(of)}", f"result: analyses/{analysis_name(kind, config, of)}"]
 
 
-def found(kind: str, config: BaseModel, of: Sequence[str], store: Store) -> tuple[str, dict[str, Any] | None]:
-    """Name and card of an analysis, None if it has not been made."""
-    name = analysis_name(kind, config, of)
-    card = store.card("analyses", name)
-    if card is not None:
-        log(f"found analyses/{name}")
-    return name, card
+class Found(NamedTuple):
+    """What an analysis finds: figures for its card, a table for a Parquet file, sections for its page."""
+
+    figures: dict[str, Any]
+    table: pd.DataFrame
+    sections: list[Section]
 
 
-def commit(
-    kind: str,
-    config: BaseModel,
-    of: Sequence[str],
-    store: Store,
-    figures: dict[str, Any],
-    table: pd.DataFrame,
-    sections: list[Section],
+def run(
+    kind: str, config: Settings, of: Sequence[str], store: Store, analyse: Callable[[], Found], subject: str = ""
 ) -> tuple[str, dict[str, Any]]:
-    """Write an analysis: its page of ``sections`` and figures, and the table as Parquet."""
+    """Name and card of an analysis of the models ``of``, which ``analyse`` makes unless it is in the store.
+
+    Args:
+        subject: what the command is given besides the models, for the page.
+    """
     name = analysis_name(kind, config, of)
+    command = " ".join(["orch", kind, *of, *([subject] if subject else []), "--config"])
+    parents = [f"models/{model}" for model in of]
+    return made(store, "analyses", name, lambda _: _commit(name, kind, config, of, store, analyse(), command), parents)
+
+
+def _commit(
+    name: str, kind: str, config: Settings, of: Sequence[str], store: Store, found: Found, command: str
+) -> None:
     parquet = io.BytesIO()
-    table.to_parquet(parquet, index=False)
-    numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
-    sections = [*sections, Section("Figures", rows=listed(numbers)), yaml_section(config)]
+    found.table.to_parquet(parquet, index=False)
+    numbers = {key: value for key, value in found.figures.items() if isinstance(value, int | float)}
+    parents = [f"models/{model}" for model in of]
     card = {
         "kind": "analysis",
         "config": {"analysis": kind, **config.model_dump(mode="json")},
-        "parents": [f"models/{model}" for model in of],
-        "figures": figures,
-        "versions": versions(),
+        "given": config.given(),
+        "parents": parents,
+        "figures": found.figures,
     }
-    files = {
-        **page(f"{kind} of {', '.join(of)}", "", sections),
-        f"{kind}.parquet": parquet.getvalue(),
-    }
-    return name, store.commit("analyses", name, card, files)
+    source = origin(store, "analyses", name, config, command, parents)
+    sections = [*found.sections, Section("Figures", rows=listed(numbers))]
+    files = drawn(lambda: page(f"{kind} of {', '.join(of)}", "", sections, source), config)
+    store.commit("analyses", name, card, {**files, f"{kind}.parquet": parquet.getvalue()})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+import shlex
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.evaluation.command import LANGEVIN, PANEL
 from orchestrator.options import Common, Job, Setting, making
+
+if TYPE_CHECKING:
+    from physics.registry import Settings
 
 MAP = [
     Setting("axes", tuple[int, int], "Two components of the code.", "0 1"),
@@ -39,29 +42,34 @@ def register(app: typer.Typer) -> None:
     making(app, "invert", PANEL, INVERSION)(invert)
 
 
-def _job(kind: str, run: Callable[..., Any], config: Any, model: str, common: Common) -> Job:
-    from orchestrator.analysis import artifact
+def _job(kind: str, config: Settings, model: str, common: Common, subject: str = "") -> Job:
+    import torch
+
+    from orchestrator.analysis import artifact, run
 
     store = common.existing
     name = store.find(model, "models")[1]
-    return Job("analyses", store, lambda: artifact.plan(kind, config, [name]), lambda: run(config, name, store))
+    torch.set_num_threads(1)  # on a busy machine the threads of small operations wait for each other
+    return Job(
+        "analyses",
+        store,
+        lambda: artifact.plan(kind, config, [name]),
+        lambda: run.run(kind, config, name, store, subject),
+    )
 
 
 def latent_map(common: Common, model: ModelArgument) -> Job:
     """Map energy and discriminator over two axes of a latent space, and decode across a barrier."""
-    from orchestrator.analysis import run
     from orchestrator.analysis.request import MapConfig
 
-    return _job("map", run.latent_map, common.request(MapConfig), model, common)
+    return _job("map", common.request(MapConfig), model, common)
 
 
 def ddls(common: Common, model: ModelArgument) -> Job:
     """Watch discriminator-driven latent sampling: defects, energy, and Grad-CAM along the way."""
-    from orchestrator.analysis import run
     from orchestrator.evaluation.request import SampleConfig
 
-    config = common.request(SampleConfig, defaults={"n": 64, "steps": 100})
-    return _job("ddls", run.watch_ddls, config, model, common)
+    return _job("ddls", common.request(SampleConfig, defaults={"n": 64, "steps": 100}), model, common)
 
 
 def interpolate(
@@ -70,10 +78,10 @@ def interpolate(
     states: Annotated[list[str], typer.Argument(help=f"Two or more, each prior:SEED, {STATE}.")],
 ) -> Job:
     """Go straight from state to state in the latent space; observables and defects on the way."""
-    from orchestrator.analysis import run
     from orchestrator.analysis.request import LineConfig
 
-    return _job("interpolate", run.interpolate, common.request(LineConfig, {"states": states}), model, common)
+    config = common.request(LineConfig, {"states": states})
+    return _job("interpolate", config, model, common, " ".join(map(shlex.quote, states)))
 
 
 def invert(
@@ -82,7 +90,6 @@ def invert(
     state: Annotated[str, typer.Argument(help=f"{STATE[0].upper()}{STATE[1:]}.")],
 ) -> Job:
     """Find the code that decodes to a given state, as near as the model comes to it."""
-    from orchestrator.analysis import run
     from orchestrator.analysis.request import InvertConfig
 
-    return _job("invert", run.inverse_map, common.request(InvertConfig, {"state": state}), model, common)
+    return _job("invert", common.request(InvertConfig, {"state": state}), model, common, shlex.quote(state))

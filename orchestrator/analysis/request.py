@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
-from physics.registry import Settings
+from physics.registry import Seed, Settings
 
 
 class MapConfig(Settings):
@@ -18,17 +18,17 @@ class MapConfig(Settings):
 
     axes: tuple[NonNegativeInt, NonNegativeInt] = (0, 1)
     reach: PositiveFloat = 2.0
-    points: Annotated[int, Field(ge=21)] = 81
-    seed: NonNegativeInt = 0
+    points: Annotated[int, Field(ge=21, le=1001)] = 81
+    seed: Seed = 0
 
 
 class Inversion(Settings):
     """How the code of a given state is looked for: ``starts`` codes, each moved by Adam."""
 
-    starts: PositiveInt = 16
-    iterations: PositiveInt = 500
+    starts: Annotated[int, Field(gt=0, le=10_000)] = 16
+    iterations: Annotated[int, Field(gt=0, le=10**6)] = 500
     learning_rate: PositiveFloat = 0.05
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class InvertConfig(Inversion):
@@ -40,5 +40,5 @@ class InvertConfig(Inversion):
 class LineConfig(Inversion):
     """Straight lines between the codes of the states, each to the next."""
 
-    states: Annotated[tuple[str, ...], Field(min_length=2)]
-    points: Annotated[int, Field(ge=3)] = 61
+    states: Annotated[tuple[str, ...], Field(min_length=2, max_length=100)]
+    points: Annotated[int, Field(ge=3, le=10_000)] = 61

@@ -5,6 +5,7 @@ Each analysis is an artifact with a page, its numbers beside it; each is a funct
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,16 @@ import torch
 from nets.metrics import measure
 from nets.sampling import decode, prior, repeated
 from orchestrator.analysis import artifact
+from orchestrator.analysis.artifact import Found
 from orchestrator.analysis.request import InvertConfig, LineConfig, MapConfig
 from orchestrator.analysis.states import code_of, inverted
+from orchestrator.console import counted
 from orchestrator.errors import RequestError
 from orchestrator.evaluation.request import SampleConfig
 from orchestrator.page import Section
 from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
+from physics.registry import Settings
 from physics.render import curves_figure, row_figure
 from search import latent as search
 from search.figures import ddls_figure, losses_figure, map_figure
@@ -28,7 +32,7 @@ from search.figures import ddls_figure, losses_figure, map_figure
 PICTURED = 5
 
 
-def latent_map(config: MapConfig, name: str, store: Store) -> tuple[str, dict[str, Any]]:
+def latent_map(config: MapConfig, trained: TrainedModel) -> Found:
     """Energy, defects and discriminator logit over a plane of codes, and three states across its steepest barrier.
 
     Source: VAE-GAN hybrid (2023), figure 3.
@@ -36,16 +40,15 @@ def latent_map(config: MapConfig, name: str, store: Store) -> tuple[str, dict[st
     Raises:
         RequestError: the axes are not of the model's latent space.
     """
-    analysis, card = artifact.found("map", config, [name], store)
-    if card is not None:
-        return analysis, card
-    trained = TrainedModel(name, store)
     model = trained.model
     origin = torch.from_numpy(prior(1, trained.settings.latent, config.seed))[0]
     ticks = torch.linspace(-config.reach, config.reach, config.points)
     judge = trained.discriminator if trained.settings.discriminator else None
     try:
-        found = search.latent_map(trained.decoder, model, origin, config.axes, ticks, trained.labels(1), judge)
+        with counted("points") as show:
+            found = search.latent_map(
+                trained.decoder, model, origin, config.axes, ticks, trained.labels(1), judge, show
+            )
     except ValueError as error:
         raise RequestError(str(error)) from None
     shape = (config.points, config.points)
@@ -60,10 +63,10 @@ def latent_map(config: MapConfig, name: str, store: Store) -> tuple[str, dict[st
         Section("The plane", text, heat, "map.png"),
         Section("Across its steepest barrier", f"At k, l and m. Red circles: {model.defect}.", decoded, "barrier.png"),
     ]
-    return artifact.commit("map", config, [name], store, found.figures, found.table, sections)
+    return Found(found.figures, found.table, sections)
 
 
-def watch_ddls(config: SampleConfig, name: str, store: Store) -> tuple[str, dict[str, Any]]:
+def watch_ddls(config: SampleConfig, trained: TrainedModel) -> Found:
     """Samples on their way uphill in the discriminator: defects, energy, logit, and where Grad-CAM sees fakes.
 
     Source: VAE-GAN hybrid (2023), figure 4.
@@ -73,15 +76,20 @@ def watch_ddls(config: SampleConfig, name: str, store: Store) -> tuple[str, dict
     """
     if not config.steps:
         raise RequestError(f"--steps {config.steps}: expected at least 1")
-    analysis, card = artifact.found("ddls", config, [name], store)
-    if card is not None:
-        return analysis, card
-    trained = TrainedModel(name, store)
     model, noise = trained.model, torch.Generator().manual_seed(config.seed) if config.langevin else None
     codes, labels = torch.from_numpy(prior(config.n, trained.settings.latent, config.seed)), trained.labels(config.n)
-    found = search.watch_refinement(
-        trained.decoder, trained.discriminator, model, codes, config.steps, config.step_size, noise, labels
-    )
+    with counted("steps") as show:
+        found = search.watch_refinement(
+            trained.decoder,
+            trained.discriminator,
+            model,
+            codes,
+            config.steps,
+            config.step_size,
+            noise,
+            labels,
+            progress=show,
+        )
     mean = found.table.drop(columns="sample").groupby("step").mean()
     figures = {f"{key}_{when}": float(mean[key].iloc[i]) for key in mean for when, i in (("before", 0), ("after", -1))}
     figures[f"darker_than_{model.defect_column}"] = found.darker
@@ -92,10 +100,10 @@ def watch_ddls(config: SampleConfig, name: str, store: Store) -> tuple[str, dict
         Section("One sample on its way", f"{text} The last by Grad-CAM.", states, "ddls.png"),
         Section(f"Means of {config.n} samples", figure=curves, file="curves.png"),
     ]
-    return artifact.commit("ddls", config, [name], store, figures, found.table, sections)
+    return Found(figures, found.table, sections)
 
 
-def inverse_map(config: InvertConfig, name: str, store: Store) -> tuple[str, dict[str, Any]]:
+def inverse_map(config: InvertConfig, trained: TrainedModel) -> Found:
     """The code that decodes to a given state, as near as the model comes to it.
 
     Source: E-VAE (2021), "Inverse mapping".
@@ -103,10 +111,6 @@ def inverse_map(config: InvertConfig, name: str, store: Store) -> tuple[str, dic
     Raises:
         RequestError: there is no such state, or it is of another lattice than the model's.
     """
-    analysis, card = artifact.found("invert", config, [name], store)
-    if card is not None:
-        return analysis, card
-    trained = TrainedModel(name, store)
     model = trained.model
     code, losses, target = inverted(config.state, config, trained)
     states = torch.stack((target, decode(trained.decoder, code[None], trained.labels(1))[0]))
@@ -119,10 +123,10 @@ def inverse_map(config: InvertConfig, name: str, store: Store) -> tuple[str, dic
         Section("The state and its decoding", f"Red circles: {model.defect}.", shown, "invert.png"),
         Section("On the way", figure=losses_figure(losses)),
     ]
-    return artifact.commit("invert", config, [name], store, figures, table, sections)
+    return Found(figures, table, sections)
 
 
-def interpolate(config: LineConfig, name: str, store: Store) -> tuple[str, dict[str, Any]]:
+def interpolate(config: LineConfig, trained: TrainedModel) -> Found:
     """States along straight lines between codes, with their observables and defects, and the barrier of each line.
 
     Source: E-VAE (2021), figure 4; VAE-GAN hybrid (2023), figure 5.
@@ -130,10 +134,6 @@ def interpolate(config: LineConfig, name: str, store: Store) -> tuple[str, dict[
     Raises:
         RequestError: there is no such state, or it is of another lattice than the model's.
     """
-    analysis, card = artifact.found("interpolate", config, [name], store)
-    if card is not None:
-        return analysis, card
-    trained = TrainedModel(name, store)
     model, labels = trained.model, repeated(trained.labels(1), config.points)
     ends = torch.stack([code_of(text, config, trained) for text in config.states])
     position = np.linspace(0, 1, config.points)
@@ -155,4 +155,21 @@ def interpolate(config: LineConfig, name: str, store: Store) -> tuple[str, dict[
             Section(f"From {a} to {b}", f"Red circles: {model.defect}.", shown, f"line{number}.png"),
             Section(f"Along line {number}", figure=along),
         ]
-    return artifact.commit("interpolate", config, [name], store, figures, pd.concat(parts), sections)
+    return Found(figures, pd.concat(parts), sections)
+
+
+ANALYSES: dict[str, Callable[[Any, TrainedModel], Found]] = {
+    "map": latent_map,
+    "ddls": watch_ddls,
+    "invert": inverse_map,
+    "interpolate": interpolate,
+}
+
+
+def run(kind: str, config: Settings, name: str, store: Store, subject: str = "") -> tuple[str, dict[str, Any]]:
+    """Name and card of an analysis of a model, made unless it is in the store.
+
+    Args:
+        subject: what the command is given besides the model, for the page.
+    """
+    return artifact.run(kind, config, [name], store, lambda: ANALYSES[kind](config, TrainedModel(name, store)), subject)

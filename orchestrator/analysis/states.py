@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nets.sampling import prior
 from orchestrator.analysis.request import Inversion
+from orchestrator.console import counted
 from orchestrator.data import interchange
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
@@ -27,7 +28,7 @@ def state(text: str, store: Store) -> Tensor:
         RequestError: there is no such artifact, file or row.
     """
     origin, colon, digits = text.rpartition(":")
-    origin, row = (origin, int(digits)) if colon and digits.isdigit() else (text, 0)
+    origin, row = (origin, int(digits)) if colon and _is_number(digits) else (text, 0)
     if Path(origin).suffix.lower() in (*OVF, ".npy"):
         try:
             spins = read_states(Path(origin))[row : row + 1]
@@ -41,6 +42,10 @@ def state(text: str, store: Store) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(spins[0], np.float32))
 
 
+def _is_number(digits: str) -> bool:
+    return digits.isdecimal() and len(digits) < 10
+
+
 def code_of(text: str, how: Inversion, trained: TrainedModel) -> Tensor:
     """The code ``(d,)`` of a state: drawn with "prior:SEED", an optimum's own if found in this model, else inverted.
 
@@ -50,7 +55,7 @@ def code_of(text: str, how: Inversion, trained: TrainedModel) -> Tensor:
     store = trained.store
     origin, colon, seed = text.partition(":")
     if origin == "prior":
-        if not seed.isdigit():
+        if not _is_number(seed):
             raise RequestError(f"{text}: expected prior:SEED, such as prior:7")
         return torch.from_numpy(prior(1, trained.settings.latent, int(seed)))[0]
     if not colon and not Path(text).suffix:
@@ -69,7 +74,9 @@ def inverted(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, 
         if trained.settings.encoder and target.shape[-1] == trained.settings.L:
             with torch.no_grad():
                 starts[0] = trained.encoder.encode(target[None])[0][0]
-        code, losses = invert(trained.decoder, target, starts, how.iterations, how.learning_rate, trained.labels(1))
+        with counted(f"code of {text}") as show:
+            labels = trained.labels(1)
+            code, losses = invert(trained.decoder, target, starts, how.iterations, how.learning_rate, labels, show)
     except ValueError as error:
         raise RequestError(f"{text}: {error}") from None
     return code, losses, target

@@ -52,7 +52,8 @@ EXPORT = [
 ]
 MaskOption = Annotated[str | None, typer.Option(help="Sites that exist: disk, or a .npy file. Default: all.")]
 ActorsOption = Annotated[
-    int | None, typer.Option(min=1, help="Actors that work side by side. Default: one a CPU, or one a GPU.")
+    int | None,
+    typer.Option(min=1, help="Actors that work side by side at most. Default: as many as there is work and room for."),
 ]
 
 

@@ -17,14 +17,15 @@ from pydantic import Field
 from orchestrator.config import load
 from orchestrator.console import log
 from orchestrator.data import shards
-from orchestrator.data.page import describe
 from orchestrator.data.request import DatasetConfig
+from orchestrator.data.run import place, seal
 from orchestrator.data.run import shards as shards_of
 from orchestrator.errors import RequestError
+from orchestrator.lease import lease
 from orchestrator.store import Kind, Store
 from orchestrator.training import trained
 from physics import ovf
-from physics.registry import Settings
+from physics.registry import Settings, cut, reason
 from physics.sampler import Samples
 from physics.states import read_together
 
@@ -41,8 +42,8 @@ class ExportConfig(Settings):
     """
 
     form: Format = "binary4"
-    rows: Annotated[str, Field(pattern=r"^\d*:\d*$")] = ":"
-    cell: Annotated[float, Field(ge=1e-15)] = 1e-9
+    rows: Annotated[str, Field(pattern=r"^[0-9]{0,9}:[0-9]{0,9}$")] = ":"
+    cell: Annotated[float, Field(ge=1e-15, le=1)] = 1e-9
 
     @property
     def wanted(self) -> slice:
@@ -91,21 +92,32 @@ def save_new(path: Path, spins: np.ndarray) -> None:
 def check_new(path: Path, suffix: str) -> None:
     """Raise RequestError if there is such a file already, or its name does not end so."""
     if path.suffix != suffix:
-        raise RequestError(f"{path}: expected a name that ends in {suffix}")
-    if path.exists():
+        raise RequestError(f"{cut(path)}: expected a name that ends in {suffix}")
+    try:
+        exists = path.exists() or path.is_symlink()
+    except OSError as error:
+        raise RequestError(f"{cut(path)}: cannot be written: {reason(error)}") from None
+    if exists:
         raise RequestError(f"{path}: exists; expected a folder without it")
 
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A file that gets its name when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """A file that gets its name when it is whole.
+
+    Raises:
+        RequestError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        raise RequestError(f"{cut(path)}: cannot be written: {reason(error)}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def read_import(
@@ -119,7 +131,8 @@ def read_import(
         source, scale, settings: of the data set's spin model, as in :func:`orchestrator.config.load`.
 
     Raises:
-        RequestError: a file that is not read, states of different shapes or vacancies, a lattice that is not square.
+        RequestError: a file that is not read, states of different shapes or vacancies, a lattice that is not square,
+            a setting that says something else than the files.
     """
     try:
         spins, present = read_together(files)
@@ -128,6 +141,9 @@ def read_import(
     L = spins.shape[-1]
     mask = {} if present.all() else {"hamiltonian.mask": present}
     fixed = {"L": L, "configurations": len(spins), "imported": hashlib.sha256(spins.tobytes()).hexdigest()}
+    for key, found in fixed.items():
+        if settings.get(key, found) != found:
+            raise RequestError(f"--set {key}={cut(settings[key])}: expected {cut(found)}, as the files have it")
     config = load(DatasetConfig, source, scale, {**settings, **mask, **fixed})
     if spins.shape[1] != config.hamiltonian.components:
         model = type(config.hamiltonian).__name__
@@ -139,14 +155,13 @@ def read_import(
 
 def import_states(config: DatasetConfig, spins: np.ndarray, store: Store, note: str) -> tuple[str, dict[str, Any]]:
     """Name and card of a data set of states that were read, written unless it is in the store."""
-    if (card := store.card("datasets", config.name)) is not None and shards.is_whole(card):
-        log(f"found datasets/{config.name}")
-        return config.name, card
-    entries = []
-    for indices in shards_of(config):
-        content = shards.encode(config.hamiltonian, indices, Samples(spins[indices.start : indices.stop], {}))
-        store.write_file(f"datasets/{config.name}/{shards.shard_file(indices)}", content)
-        entries.append(shards.record(indices, content))
-    card = shards.write_manifest(config, store, entries)
-    describe(config, store, note)
-    return config.name, card
+    with lease(store, "datasets", config.name) as held:
+        if held is None:
+            log(f"found datasets/{config.name}")
+        else:
+            found = []
+            for indices in shards_of(config):
+                part = Samples(spins[indices.start : indices.stop], {})
+                found.append(place(config, store, indices, shards.encode(config.hamiltonian, indices, part)))
+            seal(config, store, found, "cpu", note)
+    return config.name, shards.whole_card(config.name, store)

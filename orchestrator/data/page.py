@@ -11,28 +11,37 @@ from matplotlib.figure import Figure
 
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig
-from orchestrator.page import Section, listed, page, spread, strip_section, yaml_section
-from orchestrator.store import Store
+from orchestrator.page import Origin, Section, listed, page, spread, strip_section
 from physics.render import figure_of, histograms_figure, state_figure, structure_figure
 
 SAMPLED_SITES = 2**21  # of configurations that the page looks at one by one
 EXACT = 1e-4  # J; a state so near the exact lowest energy is counted as one
 
 
-def describe(config: DatasetConfig, store: Store, note: str) -> None:
-    """Write the page beside the shards."""
-    columns = shards.columns(config.name, store)
-    spins = shards.read(config.name, store)
+def figures_of(config: DatasetConfig, columns: dict[str, np.ndarray]) -> dict[str, float]:
+    """Of the card: mean, standard deviation, least and most of every observable; the exact lowest energy, if known."""
+    figures = {
+        f"{name}_{key}": float(getattr(columns[name], key)())
+        for name in config.hamiltonian.observables
+        for key in ("mean", "std", "min", "max")
+    }
+    exact = config.hamiltonian.ground_state_energy(config.L)
+    return figures if exact is None else figures | {"energy_exact": exact}
+
+
+def dataset_page(
+    config: DatasetConfig, columns: dict[str, np.ndarray], spins: shards.Spins, note: str, command: str
+) -> dict[str, bytes]:
+    """The page and its files.
+
+    Args:
+        columns: observables and labels of every configuration.
+        note: how it was made.
+        command: the command that makes it.
+    """
     sampled = min(len(spins), max(16, SAMPLED_SITES // config.L**2))
     sample = spins[np.linspace(0, len(spins) - 1, sampled).astype(int)]
-    lowest = spins[np.argmin(columns["energy"], keepdims=True)][0]
-    for file, content in _page(config, columns, sample, lowest, note).items():
-        store.write_file(f"datasets/{config.name}/{file}", content)
-
-
-def _page(
-    config: DatasetConfig, columns: dict[str, np.ndarray], sample: torch.Tensor, lowest: torch.Tensor, note: str
-) -> dict[str, bytes]:
+    lowest = spins[int(np.argmin(columns["energy"]))]
     model = config.hamiltonian
     defects = model.count_defects(sample).numpy()
     frame = pd.DataFrame({name: values for name, values in columns.items() if values.ndim == 1})
@@ -59,10 +68,9 @@ def _page(
         ),
         *([_curves(columns)] if any(values.ndim == 2 for values in columns.values()) else []),
         Section("Made by", note),
-        yaml_section(config),
     ]
     summary = f"{len(frame)} configurations of a {type(model).__name__}, L = {config.L}, by {config.sampler.name}."
-    return page(f"Data set {config.name}", summary, sections)
+    return page(f"Data set {config.name}", summary, sections, Origin(f"datasets/{config.name}", config, command))
 
 
 def _figures(config: DatasetConfig, frame: pd.DataFrame, sample: torch.Tensor, defects: np.ndarray) -> dict[str, Any]:

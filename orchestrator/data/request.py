@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from orchestrator.config import find_file, load, shipped
+from orchestrator.config import find_file, load, shipped, validated
 from orchestrator.store import Store
 from physics.annealing import Annealing
 from physics.chiral import ChiralMagnet
 from physics.model import AnySpinModel
-from physics.registry import Settings, digest
+from physics.registry import Seed, Settings, digest
 from physics.sampler import AnySampler
+
+MOST_BYTES = 1e14  # of the spins of a data set
 
 
 class DatasetConfig(Settings):
@@ -24,11 +26,11 @@ class DatasetConfig(Settings):
         imported: SHA-256 of states that were imported instead; the sampler then says nothing.
     """
 
-    L: PositiveInt = 32
+    L: Annotated[int, Field(gt=0, le=4096)] = 32
     hamiltonian: AnySpinModel = ChiralMagnet()
     sampler: AnySampler = Annealing()
-    configurations: PositiveInt = 1000
-    seed: NonNegativeInt = 0
+    configurations: Annotated[int, Field(gt=0, le=10**7)] = 1000
+    seed: Seed = 0
     imported: str | None = None
 
     @model_validator(mode="before")
@@ -43,6 +45,9 @@ class DatasetConfig(Settings):
     def _fits(self) -> Self:
         self.hamiltonian.check(self.L)
         self.sampler.check(self.hamiltonian, self.L)
+        most = int(MOST_BYTES / (4 * self.hamiltonian.components * self.L**2))
+        if self.configurations > most:
+            raise ValueError(f"configurations: expected at most {most} of L = {self.L}, found {self.configurations}")
         return self
 
     def recipe(self) -> dict[str, Any]:
@@ -71,5 +76,5 @@ def dataset_named(text: str, scale: str | None, store: Store) -> DatasetConfig:
 
 
 def of_card(card: dict[str, Any]) -> DatasetConfig:
-    """The request of a data set in the store."""
-    return DatasetConfig.model_validate(card["config"])
+    """The request of a data set in the store, or RequestError."""
+    return validated(DatasetConfig, card.get("config"), "damaged card of a data set")

@@ -7,22 +7,23 @@ byte for byte the same from any number of actors, in any order, after any number
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import time
-from collections.abc import Iterator
+from functools import cache, partial
 from typing import Any
 
 import ray
 import torch
+from pyarrow import ArrowInvalid
 
-from orchestrator.cluster import connect, cpus, gpus
+from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
-from orchestrator.data.page import describe
 from orchestrator.data.request import DatasetConfig
-from orchestrator.data.shards import encode, record, shard_file, write_manifest
-from orchestrator.errors import RequestError
-from orchestrator.page import PAGE
-from orchestrator.store import Store
+from orchestrator.data.shards import columns, encode, is_whole, read, record, shard_file, whole_card
+from orchestrator.errors import FailedError, RequestError
+from orchestrator.lease import Lease, lease
+from orchestrator.store import CARD, Store
 from physics.sampler import Device, Samples
 
 SHARD_BYTES = 32 * 2**20
@@ -47,7 +48,7 @@ def shards(config: DatasetConfig) -> list[range]:
     return [range(first, min(first + rows, total)) for first in range(0, total, rows)]
 
 
-def make_shards(config: DatasetConfig, store: Store, task: list[range], device: Device = "cpu") -> list[dict[str, Any]]:
+def make_shards(config: DatasetConfig, store: Store, device: Device, task: list[range]) -> list[dict[str, Any]]:
     """Sample and write some shards in one go; returns their records."""
     rows = [i for indices in task for i in indices]
     samples = config.sampler.sample(config.hamiltonian, config.L, config.seed, rows, device)
@@ -57,29 +58,27 @@ def make_shards(config: DatasetConfig, store: Store, task: list[range], device: 
         first = here.stop
         labels = {name: values[here] for name, values in samples.labels.items()}
         content = encode(config.hamiltonian, indices, Samples(samples.spins[here], labels))
-        store.write_file(f"datasets/{config.name}/{shard_file(indices)}", content)
-        entries.append(record(indices, content))
+        entries.append(place(config, store, indices, content))
     return entries
 
 
-@ray.remote(num_cpus=1, max_restarts=0)
-class SamplingActor:
-    """Makes shards and writes them; configurations never travel."""
-
-    def __init__(self, config: DatasetConfig, store: Store, device: Device):
-        torch.set_num_threads(1)
-        self.config, self.store, self.device = config, store, device
-
-    def ready(self) -> None:
-        return None
-
-    def make(self, task: list[range]) -> list[dict[str, Any]]:
-        return make_shards(self.config, self.store, task, self.device)
+def place(config: DatasetConfig, store: Store, indices: range, content: bytes) -> dict[str, Any]:
+    """Give a shard its name, unless another process has made it by now; returns the record of what has the name."""
+    path = f"datasets/{config.name}/{shard_file(indices)}"
+    if not store.create_file(path, content):
+        content = store.read_file(path) or b""
+    return record(indices, content)
 
 
-@ray.remote(num_gpus=1, num_cpus=0)
+@cache
 def _gpu_works() -> bool:
-    return torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
+    """Whether torch and Triton know the GPUs of the cluster."""
+
+    @ray.remote(num_gpus=1, num_cpus=0)
+    def asked() -> bool:
+        return torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
+
+    return ray.get(asked.remote())
 
 
 def device_for(config: DatasetConfig, store: Store) -> Device:
@@ -89,11 +88,16 @@ def device_for(config: DatasetConfig, store: Store) -> Device:
         RequestError: it was begun on a GPU and there is none.
     """
     known = "gpu" in config.sampler.devices and ray.cluster_resources().get("GPU", 0) >= 1
-    works = known and ray.get(_gpu_works.remote())
-    begun = (store.card("datasets", config.name) or {}).get("device")
+    works = known and _gpu_works()
+    begun = _begun(config, store)
     if begun == "gpu" and not works:
         raise RequestError(f"{config.name}: begun on a GPU; expected a cluster with one, or another seed")
     return begun or ("gpu" if works else "cpu")
+
+
+def _begun(config: DatasetConfig, store: Store) -> Device | None:
+    """What a data set was begun on, None if it was not."""
+    return (store.card("datasets", config.name) or store.read_json(_manifest(config, store)) or {}).get("device")
 
 
 def tasks(config: DatasetConfig, wanted: list[range], device: Device) -> list[list[range]]:
@@ -106,21 +110,54 @@ def tasks(config: DatasetConfig, wanted: list[range], device: Device) -> list[li
 def missing(config: DatasetConfig, store: Store) -> tuple[list[dict[str, Any]], list[range]]:
     """Records of the whole shards in the store, and the shards still to be made.
 
-    A shard that was renamed to its name is whole; one that the manifest does not list yet is read and listed.
+    A shard that has its name is whole; one that no manifest lists yet is read and listed, or set aside if it is not a
+    shard.
     """
-    card = store.card("datasets", config.name) or {}
-    listed = {entry["file"]: entry for entry in card.get("shards", [])}
+    known = store.card("datasets", config.name) or store.read_json(_manifest(config, store)) or {}
+    listed = {entry["start"]: entry for entry in known.get("shards", [])}
+    there = {f"shards/{file}" for file in store.entries(f"datasets/{config.name}/shards")}
+    there |= set(store.entries(f"datasets/{config.name}"))  # where they lay before version 0.5
     found, wanted = [], []
     for indices in shards(config):
         file = shard_file(indices)
-        path = f"{store.folder('datasets', config.name)}/{file}"
-        if not store.fs.exists(path):
-            wanted.append(indices)
-        elif file in listed:
-            found.append(listed[file])
+        if indices.start in listed and listed[indices.start]["file"] in there:
+            found.append(listed[indices.start])
+        elif file in there:
+            try:
+                found.append(record(indices, store.read_file(f"datasets/{config.name}/{file}") or b""))
+            except (ArrowInvalid, RequestError):
+                log(f"not a shard, set aside: {store.set_aside(f'datasets/{config.name}/{file}')}")
+                wanted.append(indices)
         else:
-            found.append(record(indices, store.fs.cat_file(path)))
+            wanted.append(indices)
     return found, wanted
+
+
+def _manifest(config: DatasetConfig, store: Store) -> str:
+    return f"{store.work('datasets', config.name)}/manifest.json"
+
+
+def _list(config: DatasetConfig, store: Store, found: list[dict[str, Any]], device: Device) -> dict[str, Any]:
+    """Write the manifest of what is whole so far, which becomes the card."""
+    manifest = {
+        "kind": "dataset",
+        "config": config.model_dump(mode="json"),
+        "given": config.given(),
+        "parents": [],
+        "configurations": config.configurations,
+        "device": device,
+        "shards": sorted(found, key=lambda entry: entry["start"]),
+    }
+    store.write_file(_manifest(config, store), json.dumps(manifest).encode())
+    return manifest
+
+
+def _adopt(config: DatasetConfig, store: Store) -> None:
+    """Before version 0.5 the card of a data set listed its shards while it was being made."""
+    card = store.card("datasets", config.name)
+    if card is not None and not is_whole(card):
+        store.write_file(_manifest(config, store), json.dumps(card).encode())
+        store.remove_file(f"datasets/{config.name}/{CARD}")
 
 
 def plan(config: DatasetConfig, store: Store) -> list[str]:
@@ -139,109 +176,101 @@ def make(config: DatasetConfig, store: Store, actors: int | None = None) -> tupl
     """Name and card of the data set, what is missing of it made on the cluster.
 
     Args:
-        actors: how many sample side by side; one a CPU if None.
+        actors: how many sample side by side at most; if None, as many as there are shards and the cluster has room for.
+
+    Raises:
+        RequestError: imported states that are not all there.
+        FailedError: a shard that went missing came out differently.
     """
+    name = config.name
     store.remove_abandoned()
-    done, wanted = missing(config, store)
-    if not wanted:
-        card = write_manifest(config, store, done, (store.card("datasets", config.name) or {}).get("device", "cpu"))
-        if not store.fs.exists(f"{store.folder('datasets', config.name)}/{PAGE}"):
-            describe(config, store, "Found whole.")
-        return config.name, card
-    if config.imported:
-        raise RequestError(f"{config.name}: imported states, not all in {store.root}; import their files again")
-    connect()
-    return config.name, _sample(config, store, done, wanted, actors)
+    _adopt(config, store)
+    with lease(store, "datasets", name) as held:
+        done, wanted = missing(config, store)
+        if wanted and config.imported:
+            raise RequestError(f"{name}: imported states, not all in {store.root}; import their files again")
+        if wanted:
+            connect()
+        device = device_for(config, store) if wanted else _begun(config, store) or "cpu"
+        note, found = "Found whole.", done
+        if wanted:
+            found, note = _sample(config, store, held, done, wanted, actors, device)
+        if held is not None:
+            seal(config, store, found, device, note)
+    card = whole_card(name, store)
+    listed = {entry["start"]: entry["sha256"] for entry in card["shards"]}
+    for entry in found:
+        if listed[entry["start"]] != entry["sha256"]:
+            raise FailedError(f"{name}: {entry['file']} was missing, and is made with other bytes on this machine")
+    return name, card
+
+
+def seal(config: DatasetConfig, store: Store, found: list[dict[str, Any]], device: Device, note: str) -> None:
+    """Make the data set whole: its card and its page beside the shards."""
+    from orchestrator.data.page import dataset_page, figures_of  # matplotlib, which actors do without
+    from orchestrator.page import drawn
+
+    manifest = _list(config, store, found, device)
+    numbers = columns(config.name, store, manifest=manifest)
+    spins = read(config.name, store, manifest)
+    command = "orch import FILES --config" if config.imported else "orch anneal --config"
+    files = drawn(lambda: dataset_page(config, numbers, spins, note, command), config)
+    card = {**manifest, "figures": figures_of(config, numbers)}
+    store.commit("datasets", config.name, card, files, placed=True)
 
 
 def _sample(
-    config: DatasetConfig, store: Store, done: list[dict[str, Any]], wanted: list[range], actors: int | None
-) -> dict[str, Any]:
-    """The card, once all ``wanted`` shards are made."""
-    device = device_for(config, store)
-    card = write_manifest(config, store, done, device)
+    config: DatasetConfig,
+    store: Store,
+    held: Lease | None,
+    done: list[dict[str, Any]],
+    wanted: list[range],
+    actors: int | None,
+    device: Device,
+) -> tuple[list[dict[str, Any]], str]:
+    """Records of all shards, once the ``wanted`` ones are made, and how that went."""
     queue = tasks(config, wanted, device)
-    actors = min(actors or (cpus() if device == "cpu" else gpus()), len(queue))
-    total, sampler = config.configurations, config.sampler
+    total, sampler, found = config.configurations, config.sampler, list(done)
     log(
         f"{sampler.name} {config.name}: {sum(map(len, wanted))} of {total} configurations, "
-        f"L = {config.L}, on {actors} {device.upper()} actors"
+        f"L = {config.L}, in {len(queue)} pieces on {device.upper()}s"
     )
     started, made = time.monotonic(), 0
-    kept = on_interrupt(lambda: f"{sum(entry['rows'] for entry in done)} of {total} configurations of {config.name}")
-    with kept, progress() as bar:
+    kept = on_interrupt(lambda: f"{sum(entry['rows'] for entry in found)} of {total} configurations of {config.name}")
+    pool: Pool[list[range], list[dict[str, Any]]]
+    pool = Pool(config.name, partial, (make_shards, config, store, device), len(queue), actors, device == "gpu")
+    with kept, progress() as bar, pool:
         task = bar.add_task(sampler.name, total=total, completed=sum(entry["rows"] for entry in done), note="")
-        for entries in _work(config, store, queue, actors, device):
-            done += entries
+        for _, entries in pool.map(queue):
+            _check_shared(config, store, entries[0]["file"])
+            found += entries
             rows = sum(entry["rows"] for entry in entries)
             made += rows
-            card = write_manifest(config, store, done, device)
-            bar.update(task, advance=rows, note=f"{made / (time.monotonic() - started):.1f} configurations/s")
+            note = f"{made / (time.monotonic() - started):.1f} configurations/s"
+            bar.update(task, advance=rows, note=note)
+            if held is not None:
+                _list(config, store, found, device)
+                held.report(sum(entry["rows"] for entry in found), total, "configurations", note)
     seconds = time.monotonic() - started
-    describe(
-        config,
-        store,
-        f"{made} of {total} configurations in the last run, {seconds:.1f} s on {actors} {device.upper()} actors: "
+    return found, (
+        f"{made} of {total} configurations in the last run, {seconds:.1f} s on {pool.most} {device.upper()} actors: "
         f"{made / seconds:.1f} configurations/s, {made * sampler.spin_updates(config.L) / seconds:.2g} spin updates/s, "
-        f"start-up included.",
+        f"start-up included."
     )
-    return card
 
 
 def make_here(config: DatasetConfig, store: Store) -> None:
     """A data set made in this process, for a trial whose data no other trial shares."""
-    done, wanted = missing(config, store)
-    for indices in wanted:
-        done += make_shards(config, store, [indices])
-        write_manifest(config, store, done)
-    if wanted:
-        describe(config, store, "Made in a trial of a sweep.")
-
-
-def _work(
-    config: DatasetConfig, store: Store, queue: list[list[range]], actors: int, device: Device
-) -> Iterator[list[dict[str, Any]]]:
-    """Records of shards, task by task as they are finished.
-
-    An actor is given work only once it has answered.  When one dies its task goes back to the queue and another
-    actor is started; if the cluster has no room for it any more, the others finish.
-    """
-    queue = list(queue)
-    idle: list[Any] = []
-    running: dict[Any, tuple[Any, list[range] | None]] = {}
-    actor_class: Any = SamplingActor
-    if device == "gpu":
-        actor_class = actor_class.options(num_gpus=1)
-
-    def start_actor() -> None:
-        actor = actor_class.remote(config, store, device)
-        running[actor.ready.remote()] = (actor, None)
-
-    for _ in range(actors):
-        start_actor()
-    unfinished = len(queue)
-    while unfinished:
-        (reference,), _ = ray.wait(list(running), num_returns=1)
-        actor, task = running.pop(reference)
-        try:
-            entries = ray.get(reference)
-        except ray.exceptions.RayActorError as error:
-            if "creation task" in str(error):  # it cannot start, and another could not either
-                raise
-            if task is not None:
-                queue.append(task)
-            start_actor()
-        else:
-            idle.append(actor)
-            if task is not None:
-                _check_shared(config, store, entries[0]["file"])
-                unfinished -= 1
-                yield entries
-        while queue and idle:
-            actor, task = idle.pop(), queue.pop(0)
-            running[actor.make.remote(task)] = (actor, task)
-    for actor in [*idle, *(actor for actor, _ in running.values())]:
-        ray.kill(actor)
+    _adopt(config, store)
+    with lease(store, "datasets", config.name) as held:
+        if held is None:
+            return
+        found, wanted = missing(config, store)
+        for indices in wanted:
+            found += make_shards(config, store, "cpu", [indices])
+            _list(config, store, found, "cpu")
+            held.report(sum(entry["rows"] for entry in found), config.configurations, "configurations")
+        seal(config, store, found, "cpu", "Made in a trial of a sweep.")
 
 
 def _check_shared(config: DatasetConfig, store: Store, file: str) -> None:

@@ -1,4 +1,7 @@
-"""Data sets in the store: Parquet shards, the manifest that lists them, and what is read back from them."""
+"""Data sets in the store: Parquet shards, the manifest that lists them, and what is read back from them.
+
+Shards lie in a folder of their own, ``datasets/<name>/shards``, which any reader of Parquet takes as one table.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import io
 import json
 import math
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,10 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from orchestrator.data.request import DatasetConfig, of_card
+from orchestrator.data.request import of_card
 from orchestrator.errors import RequestError
-from orchestrator.store import CARD, Store
+from orchestrator.files import in_a_line
+from orchestrator.store import Store
 from physics.model import SpinModel
 from physics.sampler import Samples
 
@@ -27,7 +32,8 @@ CACHED_SITES = 2**15  # whose observables are taken at a time: twice as fast as 
 
 
 def shard_file(indices: range) -> str:
-    return f"{indices.start:08d}.parquet"
+    """Relative to the data set."""
+    return f"shards/{indices.start:08d}.parquet"
 
 
 def encode(model: SpinModel, indices: range, samples: Samples) -> bytes:
@@ -86,23 +92,6 @@ def record(indices: range, content: bytes) -> dict[str, Any]:
     }
 
 
-def write_manifest(
-    config: DatasetConfig, store: Store, shards: list[dict[str, Any]], device: str = "cpu"
-) -> dict[str, Any]:
-    """The data set's card, listing whole shards and the device they were made on; written if it changes anything."""
-    card = {
-        "kind": "dataset",
-        "config": config.model_dump(mode="json"),
-        "parents": [],
-        "configurations": config.configurations,
-        "device": device,
-        "shards": sorted(shards, key=lambda entry: entry["start"]),
-    }
-    if store.card("datasets", config.name) != card:
-        store.write_file(f"datasets/{config.name}/{CARD}", json.dumps(card, indent=1).encode())
-    return card
-
-
 def is_whole(card: dict[str, Any]) -> bool:
     """Whether a data set has all of its configurations."""
     return sum(entry["rows"] for entry in card["shards"]) == card["configurations"]
@@ -111,9 +100,12 @@ def is_whole(card: dict[str, Any]) -> bool:
 class Spins:
     """Configurations of a data set, ``(n, components, L, L)``, read from memory-mapped shards when they are asked for.
 
-    A slice is a view that reads nothing; an array or tensor of indices gathers those rows into a new float32
-    tensor.  Processes of one machine share what the system keeps of the files.
+    A slice is a view that reads nothing; a number is one configuration, and an array or tensor of numbers gathers
+    those rows into a new float32 tensor.  ``numpy.asarray`` gives all of them.  Processes of one machine share what
+    the system keeps of the files.
     """
+
+    dtype, ndim = np.dtype(np.float32), 4
 
     def __init__(self, shards: Sequence[np.ndarray], state: tuple[int, int, int], rows: range | None = None):
         self._shards, self.state = shards, state
@@ -127,42 +119,55 @@ class Spins:
     def shape(self) -> tuple[int, int, int, int]:
         return len(self), *self.state
 
-    def __getitem__(self, wanted: slice | Tensor | np.ndarray) -> Any:
+    def __getitem__(self, wanted: int | slice | Tensor | np.ndarray) -> Any:
         if isinstance(wanted, slice):
             return Spins(self._shards, self.state, self.rows[wanted])
-        wanted = np.asarray(wanted)
-        if len(wanted) and not (-len(self) <= wanted.min() and wanted.max() < len(self)):
-            raise IndexError(f"row of {len(self)}: found {wanted.min()} to {wanted.max()}")
-        wanted = self.rows.start + self.rows.step * np.where(wanted < 0, wanted + len(self), wanted)
-        shard = np.searchsorted(self._starts, wanted, side="right") - 1
-        out = np.empty((len(wanted), 4 * math.prod(self.state)), np.uint8)
+        rows = np.asarray(wanted)
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        if rows.ndim == 0:
+            return self[rows[None]][0]
+        if len(rows) and not (-len(self) <= rows.min() and rows.max() < len(self)):
+            raise IndexError(f"row of {len(self)}: found {rows.min()} to {rows.max()}")
+        rows = self.rows.start + self.rows.step * np.where(rows < 0, rows + len(self), rows)
+        shard = np.searchsorted(self._starts, rows, side="right") - 1
+        out = np.empty((len(rows), 4 * math.prod(self.state)), np.uint8)
         for number in np.unique(shard):
             here = shard == number
-            out[here] = self._shards[number][wanted[here] - self._starts[number]]
+            out[here] = self._shards[number][rows[here] - self._starts[number]]
         return torch.from_numpy(out.view(np.float32).reshape(-1, *self.state))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[row] for row in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.tensor().numpy().astype(dtype or self.dtype, copy=False)
 
     def tensor(self) -> Tensor:
         """All of it, in memory."""
         return self[np.arange(len(self))]
 
 
-def read(name: str, store: Store) -> Spins:
-    """The configurations of a data set, every shard checked against its SHA-256.
+def read(name: str, store: Store, manifest: dict[str, Any] | None = None) -> Spins:
+    """The configurations of a data set; every shard is checked against its SHA-256 once in this process.
+
+    Args:
+        manifest: of a data set that has no card yet.
 
     Raises:
         RequestError: the data set is missing, not whole, or a shard of it is damaged.
     """
-    card = whole_card(name, store)
+    card = manifest or whole_card(name, store)
     config = of_card(card)
     state = (config.hamiltonian.components, config.L, config.L)
     size = 4 * math.prod(state)
-    shards = []
-    for entry in card["shards"]:
-        content = (
-            _mapped(store, name, entry) if store.local else store.read("datasets", name, entry["file"], entry["sha256"])
-        )
-        rows = np.frombuffer(content, np.uint8, size * entry["rows"], entry["spins_at"])
-        shards.append(rows.reshape(entry["rows"], -1))
+    listed = tuple((store.inside("datasets", name, entry["file"]), entry["sha256"]) for entry in card["shards"])
+    contents: Sequence[mmap.mmap | bytes]
+    contents = [_mapped(*shard) for shard in listed] if store.local else _fetched(store.root, listed)
+    shards = [
+        np.frombuffer(content, np.uint8, size * entry["rows"], entry["spins_at"]).reshape(entry["rows"], -1)
+        for content, entry in zip(contents, card["shards"], strict=True)
+    ]
     return Spins(shards, state)
 
 
@@ -174,20 +179,29 @@ def whole_card(name: str, store: Store) -> dict[str, Any]:
     return card
 
 
-def columns(name: str, store: Store, wanted: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+def columns(
+    name: str, store: Store, wanted: Sequence[str] | None = None, manifest: dict[str, Any] | None = None
+) -> dict[str, np.ndarray]:
     """Numbers of every configuration by name, ``(n, ...)``: observables and labels; all of them if None are named.
 
+    Args:
+        manifest: of a data set that has no card yet.
+
     Raises:
-        RequestError: the data set is not whole, or has no such column.
+        RequestError: the data set is not whole, a shard is damaged, or there is no such column.
     """
     tables = []
-    for entry in whole_card(name, store)["shards"]:
-        with store.fs.open(f"{store.folder('datasets', name)}/{entry['file']}", "rb") as file:
-            known = [column for column in pq.read_schema(file).names if column not in ("index", "spins")]
-            for column in wanted or ():
-                if column not in known:
-                    raise RequestError(f"data set {name}: no column {column}; it has {', '.join(known)}")
-            tables.append(pq.read_table(file, columns=known if wanted is None else list(wanted)))
+    for entry in (manifest or whole_card(name, store))["shards"]:
+        path = store.inside("datasets", name, entry["file"])
+        try:
+            with store.fs.open(path, "rb") as file:
+                known = [column for column in pq.read_schema(file).names if column not in ("index", "spins")]
+                for column in wanted or ():
+                    if column not in known:
+                        raise RequestError(f"data set {name}: no column {column}; it has {', '.join(known)}")
+                tables.append(pq.read_table(file, columns=known if wanted is None else list(wanted)))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise RequestError(f"{path}: damaged: {in_a_line(error)}") from None
     table = pa.concat_tables(tables)
     return {column: _numbers(table, column) for column in table.column_names}
 
@@ -200,15 +214,32 @@ def _numbers(table: pa.Table, name: str) -> np.ndarray:
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), *shape)
 
 
-def _mapped(store: Store, name: str, entry: dict[str, Any]) -> mmap.mmap:
-    path = Path(store.folder("datasets", name), entry["file"])
+def _mapped(path: str, sha256: str) -> mmap.mmap:
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        status = Path(path).stat()
     except FileNotFoundError:
-        raise RequestError(f"{path}: missing, though its card lists it") from None
-    except ValueError:
-        raise RequestError(f"{path}: damaged: empty") from None
-    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-        raise RequestError(f"{path}: damaged: {len(content)} bytes that do not match its checksum")
+        raise RequestError(f"{path}: missing, though its card lists it; the same request makes it again") from None
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path}: damaged: {in_a_line(error)}") from None
+    if _hashed(path, status.st_ino, status.st_size, status.st_mtime_ns) != sha256:
+        raise RequestError(
+            f"{path}: damaged: {len(content)} bytes that do not match its checksum; "
+            "without it, the same request makes it again"
+        )
     return content
+
+
+@lru_cache(maxsize=100_000)
+def _hashed(path: str, inode: int, size: int, modified: int) -> str:
+    """SHA-256 of a file, which is read once as long as it does not change."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _fetched(root: str, shards: tuple[tuple[str, str], ...]) -> list[bytes]:
+    """Shards of an object store, by address and SHA-256; the last data set asked for is kept in memory."""
+    store = Store(root)
+    return [store.read_checked(path, sha256) for path, sha256 in shards]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveFloat
+from pydantic import Field, PositiveFloat
 
-from physics.registry import Settings
+from physics.registry import Seed, Settings
 
 
 class SampleConfig(Settings):
@@ -16,8 +16,8 @@ class SampleConfig(Settings):
         langevin: with noise and the prior (Che et al., 2020) rather than gradient ascent (2023 paper).
     """
 
-    n: Annotated[int, Field(ge=2)] = 1000
-    steps: NonNegativeInt = 0
+    n: Annotated[int, Field(ge=2, le=10**6)] = 1000
+    steps: Annotated[int, Field(ge=0, le=10**6)] = 0
     step_size: PositiveFloat = 0.01
     langevin: bool = False
-    seed: NonNegativeInt = 0
+    seed: Seed = 0

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import ray
 import torch
 from torch import Tensor
 
 from nets.metrics import NEIGHBOURS, Measured, judge, summarised
 from nets.sampling import ddls, decode, noise_of, prior
 from orchestrator.analysis import artifact
-from orchestrator.cluster import connect
+from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig
@@ -43,15 +44,37 @@ def block(config: SampleConfig, trained: TrainedModel, number: int) -> Tensor:
 
 def sample(config: SampleConfig, name: str, store: Store) -> Tensor:
     """Spins ``(n, components, L, L)``: from the prior, then refined by the discriminator for ``steps`` steps."""
-    trained = TrainedModel(name, store)
-    return torch.cat([block(config, trained, number) for number in blocks(config)])
+    connect()
+    pieces = [(name, config, number) for number in blocks(config)]
+    parts = _on_actors(f"samples of {name}", sampler, store, pieces)
+    return torch.from_numpy(np.concatenate(parts))
 
 
-@ray.remote(num_cpus=1, max_retries=-1)
-def _measure_block(config: SampleConfig, name: str, store: Store, number: int) -> Measured:
-    torch.set_num_threads(1)
-    trained = TrainedModel(name, store)
-    return Measured.of(block(config, trained, number), trained.model)
+Block = tuple[str, SampleConfig, int]
+"""Which model, how it is sampled, and the number of a block of samples."""
+
+
+def sampler(store: Store) -> Callable[[Block], np.ndarray]:
+    """Spins of blocks, by models that are loaded once."""
+    load = cache(lambda name: TrainedModel(name, store))
+    return lambda piece: block(piece[1], load(piece[0]), piece[2]).numpy()
+
+
+def measurer(store: Store) -> Callable[[Block], Measured]:
+    """Figures of blocks, by models that are loaded once."""
+    load, spins = cache(lambda name: TrainedModel(name, store)), sampler(store)
+    return lambda piece: Measured.of(torch.from_numpy(spins(piece)), load(piece[0]).model)
+
+
+def _on_actors(what: str, make: Callable[..., Any], store: Store, pieces: list[Block]) -> list[Any]:
+    """What the function that ``make`` makes of the store says of each block."""
+    parts: dict[int, Any] = {}
+    with progress() as bar, Pool(what, make, (store,), len(pieces)) as pool:
+        task = bar.add_task("blocks", total=len(pieces), note="")
+        for number, part in pool.map(pieces):
+            parts[number] = part
+            bar.update(task, advance=1, note=pieces[number][0])
+    return [parts[number] for number in sorted(parts)]
 
 
 def _data(config: SampleConfig, dataset: DatasetConfig, store: Store) -> Measured:
@@ -92,27 +115,25 @@ def evaluate(config: SampleConfig, names: Sequence[str], store: Store) -> tuple[
         RequestError: too few samples, or models of different data sets.
     """
     models = check(config, names, store)
-    analysis, card = artifact.found("evaluate", config, names, store)
-    if card is not None:
-        return analysis, card
+    return artifact.run("evaluate", config, names, store, lambda: _judged(config, models, store))
+
+
+def _judged(config: SampleConfig, models: list[TrainedModel], store: Store) -> artifact.Found:
     ways = _ways(config, models)
     connect()
-    log(f"{config.n} samples of each of {len(names)} models, {len(ways) * len(blocks(config))} blocks")
-    calls = [[_measure_block.remote(way, trained.name, store, i) for i in blocks(config)] for trained, way in ways]
-    model = models[0].model
-    real = _data(config, models[0].dataset, store)
-    rows = []
-    with on_interrupt(lambda: "nothing of this evaluation"), progress() as bar:
-        task = bar.add_task("blocks", total=sum(map(len, calls)), note="")
-        for (trained, way), waiting in zip(ways, calls, strict=True):
-            parts = []
-            for call in waiting:
-                parts.append(ray.get(call))
-                bar.update(task, advance=1, note=trained.name)
-            figures = judge(Measured.joined(parts), real, model)
-            rows.append({"model": trained.name, "system": trained.settings.label, "steps": way.steps, **figures})
+    log(f"{config.n} samples of each of {len(models)} models, {len(ways) * len(blocks(config))} blocks")
+    pieces = [(trained.name, way, i) for trained, way in ways for i in blocks(config)]
+    with on_interrupt(lambda: "nothing of this evaluation"):
+        parts = iter(_on_actors("evaluation", measurer, store, pieces))
+        model = models[0].model
+        real = _data(config, models[0].dataset, store)
+        rows = []
+        for trained, way in ways:
+            figures = judge(Measured.joined([next(parts) for _ in blocks(config)]), real, model)
+            label = {"model": trained.name, "system": trained.settings.label, "steps": way.steps}
+            rows.append({**label, **figures})
     table = pd.DataFrame(rows)
     summary = summarised(table, model)
     sections = evaluation_sections(table, summary, model)
     found = {"data_energy": float(table["data_energy"].iloc[0]), "rows": rows, "summary": summary.to_dict("records")}
-    return artifact.commit("evaluate", config, names, store, found, table, sections)
+    return artifact.Found(found, table, sections)

@@ -42,9 +42,9 @@ def optimize(
     from orchestrator.sweeps import run as sweeps
     from orchestrator.training.trained import TrainedModel, best
 
-    config = replace(common, scale=common.scale if common.config else None).request(OptimizeConfig)
+    config = replace(common, scale=common.scale if common.config is not None else None).request(OptimizeConfig)
     target = common.target
-    name = target.find(model, "models")[1] if model else best(target)
+    name = best(target) if model is None else target.find(model, "models")[1]
     if name is not None:
         run.check(config, TrainedModel(name, target).model)
         return Job(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from orchestrator.html import figure_text
 from orchestrator.optimization.request import OptimizeConfig
-from orchestrator.page import Section, figure_text, listed, page, yaml_section
+from orchestrator.page import Origin, Section, listed, page
 from physics.model import SpinModel
 from physics.render import state_figure
 from search.figures import search_figure
@@ -19,6 +20,7 @@ def optimum_page(
     history: np.ndarray,
     figures: dict[str, float],
     values: np.ndarray,
+    origin: Origin,
 ) -> dict[str, bytes]:
     """The page and its pictures.
 
@@ -37,6 +39,5 @@ def optimum_page(
         Section("The optimum", f"Red circles: {model.defect}.", state_figure(spins, model, label), "winner.png"),
         Section("The search, and the training data beside it", figure=figure, file="history.png"),
         Section("Figures", rows=listed(figures)),
-        yaml_section(config),
     ]
-    return page(f"Optimum {name}", label, sections)
+    return page(f"Optimum {name}", label, sections, origin)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from physics.registry import Settings, digest
+from physics.registry import Seed, Settings, digest
 from search.genetic import GeneticSettings
 from search.objectives import AnyObjective, parse_objective
 from search.optimizer import AnyOptimizer
@@ -23,8 +23,8 @@ class OptimizeConfig(Settings):
 
     objective: AnyObjective = parse_objective("mz_max")
     optimizer: AnyOptimizer = GeneticSettings()
-    iterations: PositiveInt = 2000
-    seed: NonNegativeInt = 0
+    iterations: Annotated[int, Field(gt=0, le=10**9)] = 2000
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _gradient(self) -> Self:

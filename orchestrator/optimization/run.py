@@ -4,46 +4,44 @@ from __future__ import annotations
 
 import io
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import ray
 import torch
 from torch import Tensor
 
 from nets.metrics import measure
 from nets.sampling import CHUNK, decode
-from orchestrator.cluster import connect, cpus
+from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data import shards
 from orchestrator.errors import RequestError
+from orchestrator.files import in_a_line
+from orchestrator.lease import Lease, made
 from orchestrator.optimization.page import optimum_page
 from orchestrator.optimization.request import OptimizeConfig
-from orchestrator.store import Store, versions
+from orchestrator.page import drawn, origin
+from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
 from search.objectives import Objective
-from search.optimizer import Candidates, Optimizer, advance
+from search.optimizer import Candidates, Evaluate, Optimizer, advance
 from search.scoring import Scorer, shares
 
 COMPARED = 1000  # training configurations that the optimum is held against
 CHECKPOINT_SECONDS = 10.0
+CHECKPOINT = "checkpoint.npz"
 
+Scores = Pool[np.ndarray, tuple[np.ndarray, np.ndarray | None]]
 History = list[tuple[float, float]]
 """Best score so far and mean score of each iteration."""
 
 
-@ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)
-class ScoringActor:
-    """A model held once; what it is asked for depends on the codes alone, so a restarted actor is as good."""
-
-    def __init__(self, model: str, store: Store, objective: Objective, gradient: bool):
-        torch.set_num_threads(1)
-        trained = TrainedModel(model, store)
-        self.scorer = Scorer(trained.decoder, trained.model, objective, gradient, trained.labels(1))
-
-    def evaluate(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        return self.scorer.evaluate(codes)
+def scorer(model: str, store: Store, objective: Objective, gradient: bool) -> Evaluate:
+    """Scores of codes by a model of the store."""
+    trained = TrainedModel(model, store)
+    return Scorer(trained.decoder, trained.model, objective, gradient, trained.labels(1)).evaluate
 
 
 def plan(config: OptimizeConfig, model: str, store: Store) -> list[str]:
@@ -66,40 +64,36 @@ def check(config: OptimizeConfig, model: Any) -> None:
 
 def run(config: OptimizeConfig, model: str, store: Store, actors: int | None = None) -> tuple[str, dict[str, Any]]:
     """Name and card of an optimum, searched for if it is not in the store."""
-    name = config.name_in(model)
-    if (card := store.card("optima", name)) is not None:
-        log(f"found optima/{name}")
-        return name, card
-    trained = TrainedModel(model, store)
+    trained, name = TrainedModel(model, store), config.name_in(model)
+    parents = [f"models/{model}"]
+    return made(store, "optima", name, lambda held: _run(config, name, trained, store, held, actors), parents)
+
+
+def _run(
+    config: OptimizeConfig, name: str, trained: TrainedModel, store: Store, held: Lease, actors: int | None
+) -> None:
+    model = trained.name
     check(config, trained.model)
     training = shards.read(trained.dataset.name, store)[:COMPARED].tensor()
-    search = config.optimizer.start(trained.settings.latent, config.seed)
+    search, history = _begin(config, trained, f"{store.work('optima', name)}/{CHECKPOINT}", held)
     connect()
-    population = config.optimizer.population
-    actors = min(actors or cpus(), cpus(), -(-population // CHUNK))  # one that waits for a CPU would stall all
-    scorers = [
-        ScoringActor.remote(model, store, config.objective, config.optimizer.uses_gradient)  # type: ignore[attr-defined]
-        for _ in range(actors)
-    ]
-    log(f"{config.objective.name} in the latent space of {model}, {config.optimizer.name}, on {actors} actors")
+    log(f"{config.objective.name} in the latent space of {model}, {config.optimizer.name}")
     started = time.monotonic()
-    history = _search(config, name, search, scorers, store)
+    arguments = model, store, config.objective, config.optimizer.uses_gradient
+    with Pool(name, scorer, arguments, -(-config.optimizer.population // CHUNK), actors) as pool:
+        _search(config, name, search, history, pool, held)
     seconds = time.monotonic() - started
-    for scorer in scorers:
-        ray.kill(scorer)
-    return name, _commit(config, trained, search.result(), history, training, seconds)
+    _commit(config, trained, search.result(), history, training, seconds)
 
 
-def _search(config: OptimizeConfig, name: str, search: Optimizer, scorers: list[Any], store: Store) -> History:
-    """All iterations, continued from the checkpoint after a stop."""
-    checkpoint = f"optima/{name}/checkpoint.npz"
-    history = _resume(search, store, checkpoint)
+def _search(config: OptimizeConfig, name: str, search: Optimizer, history: History, pool: Scores, held: Lease) -> None:
+    """The iterations that are left; they are added to ``history``."""
+    store, checkpoint = held.store, f"{held.store.work('optima', name)}/{CHECKPOINT}"
     saved, kept = time.monotonic(), len(history)
 
     def evaluate(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        parts = shares(codes, len(scorers))
-        calls = [scorer.evaluate.remote(part) for scorer, part in zip(scorers, parts, strict=False)]
-        scores, gradients = zip(*ray.get(calls), strict=True)
+        parts = dict(pool.map(shares(codes, pool.answered())))
+        scores, gradients = zip(*(parts[number] for number in sorted(parts)), strict=True)
         return np.concatenate(scores), None if gradients[0] is None else np.concatenate(gradients)
 
     with on_interrupt(lambda: f"iteration {kept} of {config.iterations} of {name}"), progress() as bar:
@@ -110,10 +104,10 @@ def _search(config: OptimizeConfig, name: str, search: Optimizer, scorers: list[
             finite = scores[np.isfinite(scores)]
             history.append((best, float(finite.mean()) if len(finite) else np.nan))
             bar.update(task, advance=1, note=f"best score {best:.5g}")
+            held.report(len(history), config.iterations, "iterations", f"best score {best:.5g}")
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save(search, history, store, checkpoint)
                 saved, kept = time.monotonic(), len(history)
-    return history
 
 
 def _save(search: Optimizer, history: History, store: Store, path: str) -> None:
@@ -122,18 +116,22 @@ def _save(search: Optimizer, history: History, store: Store, path: str) -> None:
     store.write_file(path, buffer.getvalue())
 
 
-def _resume(search: Optimizer, store: Store, path: str) -> History:
-    """The history of the checkpoint, whose state is put into ``search``; RequestError if it is damaged."""
-    if not store.fs.exists(f"{store.path}/{path}"):
-        return []
+def _begin(config: OptimizeConfig, trained: TrainedModel, path: str, held: Lease) -> tuple[Optimizer, History]:
+    """The search and its history, from the checkpoint if there is one; a damaged one is set aside."""
+    store = held.store
+    search = config.optimizer.start(trained.settings.latent, config.seed)
+    content = store.read_file(path)
+    if content is None:
+        return search, []
     try:
-        with np.load(io.BytesIO(store.fs.cat_file(f"{store.path}/{path}")), allow_pickle=False) as saved:
+        with np.load(io.BytesIO(content), allow_pickle=False) as saved:
             search.restore({key.removeprefix("state."): saved[key] for key in saved.files if key != "history"})
             history = [(float(best), float(mean)) for best, mean in saved["history"]]
     except Exception as error:  # zip, NumPy and JSON each have several of their own
-        raise RequestError(f"{path}: not a checkpoint of this search: {str(error).splitlines()[0]}") from None
+        held.say(f"{store.set_aside(path)}: not a checkpoint of this search: {in_a_line(error)}; it starts again")
+        return config.optimizer.start(trained.settings.latent, config.seed), []
     log(f"continuing from iteration {len(history)}")
-    return history
+    return search, history
 
 
 def _commit(
@@ -143,7 +141,7 @@ def _commit(
     history: History,
     training: Tensor,
     seconds: float,
-) -> dict[str, Any]:
+) -> None:
     model, objective = trained.model, config.objective
     labels = trained.labels(1)
     spins = decode(trained.decoder, found.codes[:1], labels)
@@ -155,17 +153,19 @@ def _commit(
     for name, observable in model.observables.items():
         of_training = observable.measure(training)
         figures |= {f"training_{name}_{key}": getattr(of_training, key)().item() for key in ("min", "mean", "max")}
-    figures["seconds"] = round(seconds, 2)
     row = {**figures, "code": found.codes[0].tolist(), "spins": spins.flatten().tolist(), "L": trained.settings.L}
     parquet = io.BytesIO()
     pd.DataFrame([row]).to_parquet(parquet, index=False)
     name = config.name_in(trained.name)
+    parents = [f"models/{trained.name}"]
     card = {
         "kind": "optimum",
         "config": config.model_dump(mode="json"),
-        "parents": [f"models/{trained.name}"],
-        "figures": figures,
-        "versions": versions(),
+        "given": config.given(),
+        "parents": parents,
+        "figures": figures | {"seconds": round(seconds, 2)},
     }
-    page = optimum_page(name, config, model, spins[0].numpy(), np.array(history), figures, values)
-    return trained.store.commit("optima", name, card, {"winner.parquet": parquet.getvalue(), **page})
+    command = f"orch optimize --model {trained.name} --config"
+    source = origin(trained.store, "optima", name, config, command, parents)
+    draw = partial(optimum_page, name, config, model, spins[0].numpy(), np.array(history), figures, values, source)
+    trained.store.commit("optima", name, card, {"winner.parquet": parquet.getvalue(), **drawn(draw, config)})

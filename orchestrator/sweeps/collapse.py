@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from nets.collapse import COLLAPSED, THRESHOLD, scan, scan_length, threshold
 from orchestrator.page import Section
 from orchestrator.sweeps.program import Card, Finished, Mode, TrialProgram
 from orchestrator.training.request import TrainConfig
+from physics.registry import shown
 from physics.render import figure_of, strips_figure
 
 
@@ -30,14 +31,25 @@ class CollapseScan(TrialProgram):
 
     name: Literal["collapse"] = "collapse"
     beta_start: PositiveFloat = 1e-6
-    gammas: tuple[NonNegativeFloat, ...] = (1, 10, 30, 100, 300, 1000, 3000, 1e4, 3e4, 1e5)
-    refine: NonNegativeInt = 2
-    warmup_steps: PositiveInt = 1000
+    gammas: Annotated[tuple[NonNegativeFloat, ...], Field(max_length=1000)] = (
+        1,
+        10,
+        30,
+        100,
+        300,
+        1000,
+        3000,
+        1e4,
+        3e4,
+        1e5,
+    )
+    refine: Annotated[int, Field(ge=0, le=100)] = 2
+    warmup_steps: Annotated[int, Field(gt=0, le=10**9)] = 1000
 
     @model_validator(mode="after")
     def _rising(self) -> CollapseScan:
         if not self.gammas or any(a >= b for a, b in itertools.pairwise(self.gammas)):
-            raise ValueError(f"gammas: expected rising values, at least one, found {list(self.gammas)}")
+            raise ValueError(f"gammas: expected rising values, at least one, found {shown(list(self.gammas))}")
         return self
 
     def check(self, training: TrainConfig) -> None:

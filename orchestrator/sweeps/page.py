@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from orchestrator.page import Section, figure_text, page, yaml_section
+from orchestrator.html import figure_text
+from orchestrator.page import Origin, Section, page
 from orchestrator.sweeps.program import Finished
 from orchestrator.sweeps.request import SweepConfig
 from physics.render import figure_of
 
 
-def sweep_page(config: SweepConfig, finished: Finished) -> dict[str, bytes]:
+def sweep_page(config: SweepConfig, finished: Finished, origin: Origin) -> dict[str, bytes]:
     """The page, and the picture of the metric where keys with several numbers were swept."""
     metric, mode = config.objective
     swept = [key for key in config.space if finished.summary[key].nunique() > 1]
@@ -32,9 +33,8 @@ def sweep_page(config: SweepConfig, finished: Finished) -> dict[str, bytes]:
             if len(finished.stages) > len(finished.summary)
             else []
         ),
-        yaml_section(config),
     ]
-    return page(f"Sweep {config.name}", _summary(config, known, metric, mode), sections)
+    return page(f"Sweep {config.name}", _summary(config, known, metric, mode), sections, origin)
 
 
 def _summary(config: SweepConfig, known: pd.DataFrame, metric: str, mode: str) -> str:

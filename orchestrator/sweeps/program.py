@@ -85,6 +85,7 @@ class TrialProgram(Tagged, ABC):
 
 
 TRIAL_PROGRAMS: Registry[TrialProgram] = Registry(
+    TrialProgram,
     "trial program",
     {"training": "orchestrator.sweeps.single:SingleTraining", "collapse": "orchestrator.sweeps.collapse:CollapseScan"},
 )

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from orchestrator.sweeps.program import AnyTrialProgram, Mode, TrialProgram
 from orchestrator.sweeps.single import SingleTraining
 from orchestrator.training.request import TrainConfig
 from physics.registry import digest, explained, nearest, setting
-from search.space import Range, grid_of
+from search.space import Range, grid_of, size_of
+
+MOST_TRIALS = 10_000
 
 Point = dict[str, Any]
 """Dotted keys of the sweep's request, each with the value that it has in a trial."""
@@ -33,7 +35,7 @@ class SweepConfig(TrainConfig):
         trial: what is done at each point; ``name`` chooses which program, "training" by default.
         space: any dotted keys of this request, each with a :class:`Range`.
         seeds: trials at each point, with the seeds ``seed``, ``seed`` + 1, ...
-        trials: points to draw when the space is not finite; all of them, when it is.
+        trials: points to draw when the space is not finite; all of them, when it is.  At most 10,000 with either.
         search: how they are drawn. "tpe" proposes ``proposed`` points at a time from the metric of the ones before;
             "qmc" and "random" do not look at results.
         metric: of the figures that the program reports, which one is optimised; the program's own choice if None.
@@ -44,7 +46,7 @@ class SweepConfig(TrainConfig):
     trial: AnyTrialProgram = SingleTraining()
     space: dict[str, Range] = Field(default_factory=dict)
     seeds: PositiveInt = 1
-    trials: PositiveInt | None = None
+    trials: Annotated[int, Field(gt=0, le=MOST_TRIALS)] | None = None
     search: Literal["tpe", "qmc", "random"] = "qmc"
     proposed: PositiveInt = 4
     metric: str | None = None
@@ -52,10 +54,15 @@ class SweepConfig(TrainConfig):
 
     @model_validator(mode="after")
     def _varies(self) -> Self:
-        if self.points() is None and self.trials is None:
+        size = size_of(self.space)
+        if size is None and self.trials is None:
             raise ValueError("trials: expected a number, since the space is not finite")
+        if (size or 1) * self.seeds > MOST_TRIALS:
+            raise ValueError(
+                f"space: expected at most {MOST_TRIALS} points times seeds, found {(size or 1) * self.seeds}"
+            )
         for key, values in self.space.items():
-            for value in values.values or values.bounds or ():
+            for value in values.examples:
                 self.at({key: value})
         training, program = self.at({}).training, self.trial
         program.check(training)
@@ -79,6 +86,7 @@ class SweepConfig(TrainConfig):
             ValueError: a key that does not exist, or a value out of its range.
         """
         plain = self.model_dump(exclude=set(SweepConfig.model_fields) - set(TrainConfig.model_fields) - {"trial"})
+        plain["system"].pop("L")  # the data set's
         for key, value in point.items():
             *sections, last = key.split(".")
             target: Any = plain
@@ -88,8 +96,8 @@ class SweepConfig(TrainConfig):
                 known = target if isinstance(target, dict) else plain
                 raise ValueError(f"space.{key}: unknown key{nearest(last, known)}")
             target[last] = value
-        plain["system"].pop("L")  # the data set's
-        plain["seed"] += number
+        if isinstance(plain["seed"], int):
+            plain["seed"] += number
         program = plain.pop("trial")
         try:
             trial = type(self.trial).model_validate(program)
@@ -101,6 +109,9 @@ class SweepConfig(TrainConfig):
             key: setting(trial, key.removeprefix("trial.")) if key.startswith("trial.") else setting(training, key)
             for key in point
         }
+        for key, value in read.items():
+            if isinstance(value, BaseModel):
+                raise ValueError(f"space.{key}: expected the key of a value, found that of a section")
         return Trial({**read, "seed": training.seed}, training, trial)
 
     def points(self) -> list[Point] | None:

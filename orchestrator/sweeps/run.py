@@ -23,22 +23,25 @@ from ray.tune.search.optuna import OptunaSearch
 
 from nets.metrics import ensemble
 from nets.training import DivergedError
-from orchestrator.cluster import RETRIES, connect, cpus, gpus
+from orchestrator.cluster import RETRIES, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data import shards
 from orchestrator.data.run import make as make_data
 from orchestrator.data.run import make_here
 from orchestrator.data.run import plan as plan_data
 from orchestrator.errors import FailedError
-from orchestrator.store import Store, versions
+from orchestrator.lease import Lease, made
+from orchestrator.page import drawn, origin
+from orchestrator.store import Store
 from orchestrator.sweeps.page import sweep_page
-from orchestrator.sweeps.program import Finished
+from orchestrator.sweeps.program import Card, Finished
 from orchestrator.sweeps.request import Range, SweepConfig, Trial
 from orchestrator.training import loop
-from orchestrator.training.request import Resources, TrainConfig
-from orchestrator.training.run import run_distributed
+from orchestrator.training.request import TrainConfig
+from orchestrator.training.run import outcome, run_distributed
 from orchestrator.training.trained import generated, model_card
 
+TRIAL_BYTES = 600 * 2**20  # of a trial that waits for its workers, with Ray Train's controller
 DATA_COMPARED = 1000  # configurations of each data set that the stages are held against
 
 RANGES = {
@@ -54,22 +57,24 @@ SAMPLERS = {
 }
 
 
-def follow(trial: Trial, visit: Callable[[TrainConfig], dict[str, Any] | None]) -> list[str]:
-    """Names of the trainings of a trial in the order made, up to the first that ``visit`` has no card for.
+def follow(
+    trial: Trial, visit: Callable[[TrainConfig], Card | None]
+) -> tuple[list[tuple[str, Card]], TrainConfig | None]:
+    """Names and cards of the trainings of a trial in the order made, and the first that ``visit`` has no card for.
 
     Args:
         visit: a training to its card: one that trains what is missing, or one that only looks.
     """
     program = trial.program.trainings(trial.training)
-    names: list[str] = []
+    made: list[tuple[str, Card]] = []
     try:
         training = next(program)
         while (card := visit(training)) is not None:
-            names.append(training.name)
+            made.append((training.name, card))
             training = program.send(card)
     except StopIteration:
-        pass
-    return names
+        return made, None
+    return made, training
 
 
 def plan(config: SweepConfig, store: Store) -> list[str]:
@@ -79,7 +84,7 @@ def plan(config: SweepConfig, store: Store) -> list[str]:
     lines = [line for dataset in datasets.values() for line in plan_data(dataset, store)]
     steps = 0
     for trial in grid:
-        found = len(follow(trial, lambda training: store.card("models", training.name)))
+        found = len(follow(trial, lambda training: store.card("models", training.name))[0])
         total = trial.program.length(trial.training)
         most = trial.program.max_steps(trial.training)
         steps += most - most // total * found
@@ -110,63 +115,102 @@ def run(config: SweepConfig, store: Store, actors: int | None = None) -> tuple[s
     Raises:
         FailedError: a trial failed; what the others made is kept, and the same command goes on from there.
     """
+    parents = {f"datasets/{trial.training.dataset.name}" for trial in config.grid()}
+    return made(store, "sweeps", config.name, lambda held: _run(config, store, held, actors), sorted(parents))
+
+
+def _run(config: SweepConfig, store: Store, held: Lease, actors: int | None) -> None:
     name = config.name
-    if (card := store.card("sweeps", name)) is not None:
-        log(f"found sweeps/{name}")
-        return name, card
     least, _ = config.resources.workers
     connect(least * config.resources.cpus, least * config.resources.gpus)
     for dataset in {trial.training.dataset.name: trial.training.dataset for trial in config.grid()}.values():
         make_data(dataset, store, actors)
     with on_interrupt(lambda: f"every training that the sweep {name} has finished, and the checkpoints of the others"):
-        trials = [(trial, stages) for trial, stages in _tune(config, store) if stages]
+        trials = [(trial, stages) for trial, stages in _tune(config, store, held) if stages]
     if not trials:
         raise FailedError(f"{name}: every trial diverged in its first training")
-    return name, _commit(config, store, trials)
+    _commit(config, store, trials)
 
 
-def _stages(trial: Trial, names: list[str], store: Store) -> pd.DataFrame:
+def _stages(trial: Trial, made: list[tuple[str, Card]]) -> pd.DataFrame:
     """A row for each training of a trial."""
     rows = []
-    for order, name in enumerate(names):
-        card = model_card(name, store)
+    for order, (name, card) in enumerate(made):
         losses = {f"train_{key}": value for key, value in card["history"][-1].items() if key != "step"}
         columns = trial.program.columns(card)
         rows.append({**trial.point, "order": order, **columns, **losses, **card["figures"], "model": name})
     return pd.DataFrame(rows)
 
 
-def _work(
-    trial: Trial,
-    metric: str,
-    worst: float,
-    store: Store,
-    device: torch.device,
-    report: Callable[[dict[str, Any]], None],
-) -> None:
-    """All trainings of a trial, to the last or to one that diverges; each is reported as it ends."""
-    make_here(trial.training.dataset, store)
-    names: list[str] = []
+class _Reporter:
+    """Tells Tune of the trainings of a trial, as they end."""
 
-    def visit(training: TrainConfig) -> dict[str, Any]:
+    def __init__(self, trial: Trial, config: SweepConfig):
+        self.trial, (self.metric, mode) = trial, config.objective
+        self.worst = 1e30 if mode == "min" else -1e30
+        self.made: list[tuple[str, Card]] = []
+
+    def __call__(self, name: str, card: Card) -> None:
+        self.made.append((name, card))
+        value = float(self.trial.program.report(_stages(self.trial, self.made)).get(self.metric, np.nan))
+        self._report(name, value if np.isfinite(value) else self.worst, energy=card["figures"]["energy_mean"])
+
+    def diverged(self, cause: str) -> None:
+        self._report(cause, self.worst, diverged=cause)
+
+    def _report(self, stage: str, value: float, **more: Any) -> None:
+        tune.report({"stage": stage, "stages": [name for name, _ in self.made], "value": value, **more})
+
+
+def _in_this_process(trial: Trial, config: SweepConfig, store: Store) -> None:
+    """All trainings of a trial, to the last or to one that diverges."""
+    torch.set_num_threads(max(1, int(config.resources.cpus)))
+    device = "cuda" if config.resources.gpus else "cpu"
+    report = _Reporter(trial, config)
+
+    def visit(training: TrainConfig) -> Card:
         name, card = loop.make(training, store, device)
-        names.append(name)
-        value = trial.program.report(_stages(trial, names, store)).get(metric, np.nan)
-        value = float(value) if np.isfinite(value) else worst
-        report({"stage": name, "stages": list(names), "value": value, "energy": card["figures"]["energy_mean"]})
+        report(name, card)
         return card
 
+    make_here(trial.training.dataset, store)
     try:
         follow(trial, visit)
     except DivergedError as error:
-        report({"stage": str(error), "stages": names, "value": worst, "diverged": str(error)})
+        report.diverged(str(error))
+
+
+def _in_workers(trial: Trial, config: SweepConfig, store: Store) -> None:
+    """The same by a group of workers, which is followed in the store."""
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "1e6"  # trials wait for each other's devices
+    report = _Reporter(trial, config)
+    cards: dict[str, Card] = {}
+
+    def found(training: TrainConfig) -> Card | None:
+        if training.name not in cards and (card := store.card("models", training.name)) is not None:
+            cards[training.name] = card
+        return cards.get(training.name)
+
+    def work(device: torch.device) -> None:
+        make_here(trial.training.dataset, store)
+        follow(trial, lambda training: loop.make(training, store, device)[1])
+
+    next_training: TrainConfig | None = trial.training
+    for trained, next_training in run_distributed(work, config.resources, lambda: follow(trial, found)):  # noqa: B007
+        for name, card in trained[len(report.made) :]:
+            report(name, card)
+    if next_training is not None:
+        failure = outcome(next_training, store)
+        if not isinstance(failure.__cause__, DivergedError):
+            raise failure
+        report.diverged(str(failure))
 
 
 def _search(config: SweepConfig) -> tuple[int, dict[str, Any], Any]:
     """How many trials, the space that Tune takes them from, and what proposes points of a continuous one."""
-    grid = list(config.grid())
-    if grid:
-        return len(grid), {"number": tune.grid_search(list(range(len(grid))))}, None
+    if (points := config.points()) is not None:
+        number = config.seeds * len(points)
+        return number, {"number": tune.grid_search(list(range(number)))}, None
     assert config.trials is not None
     space = {key: _distribution(values) for key, values in config.space.items()}
     space["number"] = optuna.distributions.CategoricalDistribution(list(range(config.seeds)))
@@ -181,7 +225,9 @@ def _search(config: SweepConfig) -> tuple[int, dict[str, Any], Any]:
 def _trial(config: SweepConfig, parameters: dict[str, Any]) -> Trial:
     point = dict(parameters)
     number = int(point.pop("number"))
-    return config.at(point, number) if point else list(config.grid())[number]
+    if (points := config.points()) is not None:
+        return config.at(points[number // config.seeds], number % config.seeds)
+    return config.at(point, number)
 
 
 def _distribution(values: Range) -> optuna.distributions.BaseDistribution:
@@ -191,39 +237,17 @@ def _distribution(values: Range) -> optuna.distributions.BaseDistribution:
     return RANGES[kind](*getattr(values, kind))
 
 
-def concurrent_trials(resources: Resources) -> int:
-    """How many trials with workers of their own fit on the whole cluster side by side, at least one."""
-    _, most = resources.workers
-    room = cpus() // (most * resources.cpus)
-    return max(1, int(min(room, gpus() // (most * resources.gpus)) if resources.gpus else room))
-
-
-def _trainable(config: SweepConfig, store: Store) -> Callable[[dict[str, Any]], None]:
-    resources = config.resources
-    metric, mode = config.objective
-    worst = 1e30 if mode == "min" else -1e30
-
-    def trainable(parameters: dict[str, Any]) -> None:
-        work = partial(_work, _trial(config, parameters), metric, worst, store)
-        if resources.workers[1] > 1:
-            os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "1e6"  # trials wait for each other's devices
-            for stage in run_distributed(work, resources):
-                tune.report(stage)
-        else:
-            torch.set_num_threads(max(1, int(resources.cpus)))
-            work(torch.device("cuda" if resources.gpus else "cpu"), tune.report)
-
-    return trainable
-
-
-def _tune(config: SweepConfig, store: Store) -> list[tuple[Trial, list[str]]]:
+def _tune(config: SweepConfig, store: Store, held: Lease) -> list[tuple[Trial, list[str]]]:
     """Every trial with its trainings, in an order that does not depend on which ended first."""
     resources = config.resources
     nested = resources.workers[1] > 1
     total, space, search = _search(config)
-    # A nested trainer's workers hold the devices; the trial that waits for them holds none, but Tune wants something.
-    held = {"cpu": 0, "memory": 1} if nested else {"cpu": resources.cpus, "gpu": resources.gpus}
-    side_by_side = concurrent_trials(resources) if nested and search is None else None
+    # The workers of a group hold the devices; the trial that waits for them holds memory alone.
+    needed = {"cpu": 0, "memory": TRIAL_BYTES} if nested else {"cpu": resources.cpus, "gpu": resources.gpus}
+
+    def trainable(parameters: dict[str, Any]) -> None:
+        (_in_workers if nested else _in_this_process)(_trial(config, parameters), config, store)
+
     log(f"sweep {config.name}: {total} trials of at most {config.trial.length(config)} trainings")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it would end with half of the trials as if with all
@@ -231,15 +255,13 @@ def _tune(config: SweepConfig, store: Store) -> list[tuple[Trial, list[str]]]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with progress() as bar, tempfile.TemporaryDirectory(prefix="orch-tune-") as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(config, store), held),
+            tune.with_resources(trainable, needed),
             param_space=space,
-            tune_config=tune.TuneConfig(
-                search_alg=search, num_samples=total if search else 1, max_concurrent_trials=side_by_side
-            ),
+            tune_config=tune.TuneConfig(search_alg=search, num_samples=total if search else 1),
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[_Watcher(bar, total)],
+                callbacks=[_Watcher(bar, total, held)],
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
             ),
         )
@@ -266,8 +288,9 @@ def _finished(config: SweepConfig, results: list[Any]) -> list[tuple[Trial, list
 class _Watcher(tune.Callback):
     """Moves the bar as trainings are reported."""
 
-    def __init__(self, bar: Any, trials: int):
-        self.bar, self.stages = bar, 0
+    def __init__(self, bar: Any, trials: int, held: Lease):
+        self.bar, self.trials, self.held = bar, trials, held
+        self.stages = self.done = 0
         self.task = bar.add_task("trials", total=trials, note="")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -277,15 +300,19 @@ class _Watcher(tune.Callback):
         self.stages += 1
         note = f"training {self.stages}: {result.get('stage', '')}, energy {result.get('energy', 0):.4f}"
         self.bar.update(self.task, note=note)
+        self.held.report(self.done, self.trials, "trials", note)
+        self.held.needs(*(f"models/{name}" for name in result.get("stages", ())))
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.bar.update(self.task, advance=1)
+        self.done += 1
+        self.bar.update(self.task, completed=self.done)
+        self.held.report(self.done, self.trials, "trials")
 
 
-def _commit(config: SweepConfig, store: Store, trials: list[tuple[Trial, list[str]]]) -> dict[str, Any]:
+def _commit(config: SweepConfig, store: Store, trials: list[tuple[Trial, list[str]]]) -> None:
     tables, summary = [], []
     for number, (trial, names) in enumerate(trials):
-        stages = _stages(trial, names, store)
+        stages = _stages(trial, [(name, model_card(name, store)) for name in names])
         tables.append(pd.concat({number: stages}, names=["trial"]).reset_index(level=0))
         summary.append({"trial": number, **trial.point, **trial.program.report(stages)})
     frame = pd.concat(tables, ignore_index=True)
@@ -300,10 +327,12 @@ def _commit(config: SweepConfig, store: Store, trials: list[tuple[Trial, list[st
     frame.to_parquet(parquet, index=False)
     metric, mode = config.objective
     ordered = finished.summary.sort_values(metric, ascending=mode == "min", na_position="last")
+    parents = [*(f"datasets/{name}" for name in data), *(f"models/{model}" for model in frame["model"])]
     card = {
         "kind": "sweep",
         "config": config.model_dump(mode="json"),
-        "parents": [*(f"datasets/{name}" for name in data), *(f"models/{model}" for model in frame["model"])],
+        "given": config.given(),
+        "parents": parents,
         "figures": {
             "metric": metric,
             "mode": mode,
@@ -311,7 +340,7 @@ def _commit(config: SweepConfig, store: Store, trials: list[tuple[Trial, list[st
             "data": data,
             "summary": finished.summary.replace({np.nan: None}).to_dict("records"),
         },
-        "versions": versions(),
     }
-    files = {"stages.parquet": parquet.getvalue(), **sweep_page(config, finished)}
-    return store.commit("sweeps", config.name, card, files)
+    source = origin(store, "sweeps", config.name, config, "orch sweep --space", parents)
+    files = {"stages.parquet": parquet.getvalue(), **drawn(lambda: sweep_page(config, finished, source), config)}
+    store.commit("sweeps", config.name, card, files)

@@ -40,10 +40,11 @@ def train(
     from orchestrator.errors import RequestError
     from orchestrator.training import run
     from orchestrator.training.request import DEFAULT_SYSTEM, TrainConfig
+    from physics.registry import cut
 
-    if model and common.config:
-        raise RequestError(f"--model {model} with --config {common.config}: expected one of them")
-    source = shipped_file("systems", model or DEFAULT_SYSTEM)
+    if model is not None and common.config is not None:
+        raise RequestError(f"--model {cut(model)} with --config {cut(common.config)}: expected one of them")
+    source = shipped_file("systems", DEFAULT_SYSTEM if model is None else model)
     config = common.request(TrainConfig, training_options(common, data, workers, gpu), source, references(common))
     target = common.target
     return Job("models", target, lambda: run.plan(config, target), lambda: run.run(config, target))
@@ -74,8 +75,9 @@ def training_options(common: Common, data: str | None, workers: str | None, gpu:
 def _worker_counts(text: str) -> Any:
     """N, or MIN:MAX."""
     from orchestrator.errors import RequestError
+    from physics.registry import cut
 
     counts = text.split(":")
-    if len(counts) > 2 or not all(part.isdigit() for part in counts):
-        raise RequestError(f"--workers {text}: expected N or MIN:MAX, such as 2 or 1:4")
+    if len(counts) > 2 or not all(part.isdecimal() and len(part) < 10 for part in counts):
+        raise RequestError(f"--workers {cut(text)}: expected N or MIN:MAX, such as 2 or 1:4")
     return tuple(map(int, counts)) if len(counts) == 2 else int(counts[0])

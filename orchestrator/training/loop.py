@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save as save_tensors
 from tensorboardX import SummaryWriter
-from torch import distributed
 
-from nets.layers import rank, workers
+from nets.layers import decided, keep_waiting, rank
 from nets.metrics import ensemble
 from nets.sampling import generate, prior
 from nets.system import Labels, System, build
-from nets.training import Data, Rows, TrainingState, checkpoint, fit, restore_checkpoint, validate
+from nets.training import (
+    Data,
+    Rows,
+    TrainingState,
+    checkpoint,
+    checkpoint_step,
+    fit,
+    restore_checkpoint,
+    validate,
+)
 from orchestrator.data import shards
-from orchestrator.errors import RequestError
-from orchestrator.store import Store, versions
+from orchestrator.lease import Lease, lease
+from orchestrator.page import Origin, drawn, origin, request_file
+from orchestrator.store import Store
 from orchestrator.training.page import training_page
 from orchestrator.training.request import TrainConfig
 from orchestrator.training.trained import load_weights
@@ -30,67 +39,84 @@ GENERATED = 100  # states that a model is judged by, as in the 2021 paper
 KEPT = 16  # of them, stored for pictures
 REPORT_STEPS = 50
 PAGE_SHARE = 200  # times as long between two pages as one takes to draw
-EVENTS = "events"  # of TensorBoard, beside the artifact's own files
-
-Log = Callable[[int, dict[str, float]], None]
-"""Steps done, and the mean losses since it was called before."""
+FIRST_CHECKPOINT_SECONDS = 1.0
+EVENTS = "events"  # of TensorBoard
 
 
 def make(
-    config: TrainConfig,
-    store: Store,
-    device: torch.device | str = "cpu",
-    log: Log = lambda done, losses: None,
-    page: bool = False,
+    config: TrainConfig, store: Store, device: torch.device | str = "cpu", page: bool = False
 ) -> tuple[str, dict[str, Any]]:
     """Name and card of a system, trained unless it is in the store, from its checkpoint if it was begun.
 
     Its random numbers are seeded by its request, so it is the same wherever and whenever it is made.  Called by all
-    workers of a group, they share each batch, and the first of them writes.
+    workers of a group, they share each batch; the first of them holds the lease, decides, and writes.
 
     Args:
         page: with a page and events for TensorBoard, both written as training goes.
 
     Raises:
         DivergedError: a loss is not finite; the checkpoint before it is kept.
-        RequestError: the checkpoint or the parent is damaged or of another architecture.
+        RequestError: the parent is damaged or of another architecture.
     """
     name = config.name
-    if (card := store.card("models", name)) is not None:
-        return name, card
+    first = rank() == 0
+    with lease(store, "models", name, keep_waiting, _parents(config)) if first else contextlib.nullcontext() as held:
+        if (card := decided(lambda: store.card("models", name))) is not None:
+            return name, card
+        return name, _train(config, store, device, held, page)
+
+
+def _train(
+    config: TrainConfig, store: Store, device: torch.device | str, held: Lease | None, page: bool
+) -> dict[str, Any]:
     started = time.monotonic()
-    system, progress = begin(config, store, device)
+    system, progress = begin(config, store, device, held)
     data = _data(config, store, system.device)
-    record = Recorder(system, config, progress, data.labels, store, page) if rank() == 0 else None
+    record = Recorder(system, config, progress, data.labels, store, held, page) if held else None
 
     def reached(done: int, losses: dict[str, float]) -> None:
-        if record:
-            record(done, losses)
-        log(done, losses)
+        decided(lambda: record(done, losses) if record else None)
+
+    def finished() -> dict[str, Any]:
+        assert record is not None
+        validation = validate(system, data.part(slice(config.kept, None)), config.batch, seed)
+        return _commit(system, config, progress, validation, data, time.monotonic() - started, store, record)
 
     seed = config.random_seed
     left = range(progress.done, config.steps)
-    fit(system, data.part(slice(config.kept)), config.batch, left, seed, reached, REPORT_STEPS)
-    if record:
-        validation = validate(system, data.part(slice(config.kept, None)), config.batch, seed)
-        _commit(system, config, progress, validation, data, time.monotonic() - started, store, page)
-    if workers() > 1:
-        distributed.barrier()
-    card = store.card("models", name)
-    if card is None:
-        raise RequestError(f"{name}: the first worker wrote it elsewhere than {store.root}; expected a shared store")
-    return name, card
+    try:
+        fit(system, data.part(slice(config.kept)), config.batch, left, seed, reached, REPORT_STEPS)
+        return decided(finished)
+    finally:
+        if record:
+            record.close()
 
 
-def begin(config: TrainConfig, store: Store, device: torch.device | str = "cpu") -> tuple[System, TrainingState]:
+def begin(
+    config: TrainConfig, store: Store, device: torch.device | str = "cpu", held: Lease | None = None
+) -> tuple[System, TrainingState]:
     """A system with the weights to go on from: of its checkpoint, else of its parent, else random.
 
+    A damaged checkpoint is set aside.
+
     Raises:
-        RequestError: the checkpoint or the parent is damaged or of another architecture.
+        RequestError: the parent is damaged or of another architecture.
     """
-    torch.manual_seed(config.random_seed)
-    system = build(config.system, config.dataset.hamiltonian, device)
-    progress = resume(system, config.name, store)
+
+    def built() -> System:
+        torch.manual_seed(config.random_seed)
+        return build(config.system, config.dataset.hamiltonian, device)
+
+    system, progress = built(), TrainingState()
+    content = decided(lambda: store.read_file(_checkpoint(config.name, store)))
+    if content is not None:
+        try:
+            progress = restore_checkpoint(system, content)
+        except ValueError as error:
+            system = built()
+            if held is not None:
+                aside = store.set_aside(_checkpoint(config.name, store))
+                held.say(f"{aside}: not a checkpoint of this model: {error}; training starts again")
     if config.parent and not progress.done:
         for part, network in system.networks.items():
             load_weights(network, config.parent, f"{part}.safetensors", store)
@@ -113,34 +139,51 @@ class Recorder:
     """What the first worker does with the losses: keep them, show them, and save all that training goes on from."""
 
     def __init__(
-        self, system: System, config: TrainConfig, progress: TrainingState, labels: Labels, store: Store, page: bool
+        self,
+        system: System,
+        config: TrainConfig,
+        progress: TrainingState,
+        labels: Labels,
+        store: Store,
+        held: Lease,
+        page: bool,
     ):
-        self.system, self.config, self.progress, self.store, self.page = system, config, progress, store, page
-        self.labels = labels
-        folder = store.folder("models", config.name)
-        self.events = SummaryWriter(f"{folder}/{EVENTS}", purge_step=progress.done) if page and store.local else None
+        self.system, self.config, self.progress, self.store = system, config, progress, store
+        self.labels, self.held, self.page = labels, held, page
+        self.work = store.work("models", config.name)
+        folder = f"{store.path}/{self.work}/{EVENTS}"
+        self.events = SummaryWriter(folder, purge_step=progress.done) if page and store.local else None
         self.codes = prior(COLUMNS, config.system.latent, config.seed)
-        self.saved = self.paged = time.monotonic()
+        self.begun = self.saved = self.paged = time.monotonic()
         self.page_seconds = 0.0
 
     def __call__(self, done: int, losses: dict[str, float]) -> None:
         steps, progress = self.config.steps, self.progress
         progress.done = done
         progress.history.append({"step": done, **losses})
+        self.held.report(done, steps, "steps", ", ".join(f"{key} {value:.4g}" for key, value in losses.items()))
         pictured = self.page and ((done // REPORT_STEPS).bit_count() == 1 or done == steps)  # as the steps double
         if pictured:
             progress.pictures[done] = generate(self.system, self.codes, self.labels)
         if self.events:
             self._write_events(done, losses, pictured)
-        if done < steps and time.monotonic() - self.saved >= self.config.checkpoint_seconds:
-            save_checkpoint(self.system, progress, self.config.name, self.store)
+        if done < steps and time.monotonic() - self.saved >= self._pause():
+            self.store.write_file(_checkpoint(self.config.name, self.store), checkpoint(self.system, progress))
             self.saved = time.monotonic()
             if self.page and self.saved - self.paged >= PAGE_SHARE * self.page_seconds:
-                files = training_page(self.config, progress.history, progress.pictures, {}, {})
-                for file, content in files.items():
-                    self.store.write_file(f"models/{self.config.name}/{file}", content)
+                self._write_page()
                 self.paged = time.monotonic()
                 self.page_seconds = self.paged - self.saved
+
+    def _pause(self) -> float:
+        """Seconds between checkpoints: at first as long as this try has taken, so that every try gains something."""
+        return min(self.config.checkpoint_seconds, self.saved - self.begun + FIRST_CHECKPOINT_SECONDS)
+
+    def _write_page(self) -> None:
+        origin = training_origin(self.config, self.store)._replace(root="../../..")
+        draw = partial(training_page, self.config, self.progress.history, self.progress.pictures, {}, {}, origin)
+        for file, content in drawn(draw, self.config).items():
+            self.store.write_file(f"{self.work}/{file}", content)
 
     def _write_events(self, done: int, losses: dict[str, float], pictured: bool) -> None:
         assert self.events is not None
@@ -149,32 +192,34 @@ class Recorder:
         if pictured:
             states = strip(self.progress.pictures[done].numpy(), self.system.model)
             self.events.add_image("generated", states, done, dataformats="HWC")
-        if done == self.config.steps:
+
+    def close(self) -> None:
+        if self.events:
             self.events.close()
 
-
-def _checkpoint(name: str) -> str:
-    return f"models/{name}/checkpoint.safetensors"
-
-
-def save_checkpoint(system: System, progress: TrainingState, name: str, store: Store) -> None:
-    """In place of the checkpoint before."""
-    store.write_file(_checkpoint(name), checkpoint(system, progress))
+    def written_events(self) -> dict[str, bytes]:
+        """Files for TensorBoard of this try and those before, which become the artifact's."""
+        self.close()
+        files = {f"{EVENTS}/{file}" for file in self.store.entries(f"{self.work}/{EVENTS}")}
+        return {file: self.store.read_file(f"{self.work}/{file}") or b"" for file in sorted(files)}
 
 
-def resume(system: System, name: str, store: Store) -> TrainingState:
-    """The state of the checkpoint, which is put into ``system``; a new one where there is none.
+def _checkpoint(name: str, store: Store) -> str:
+    return f"{store.work('models', name)}/checkpoint.safetensors"
 
-    Raises:
-        RequestError: the checkpoint is damaged or of another architecture.
-    """
-    path = f"{store.path}/{_checkpoint(name)}"
-    if not store.fs.exists(path):
-        return TrainingState()
-    try:
-        return restore_checkpoint(system, store.fs.cat_file(path))
-    except ValueError as error:
-        raise RequestError(f"{path}: not a checkpoint of this model: {error}") from None
+
+def steps_done(config: TrainConfig, store: Store) -> int:
+    """Of the checkpoint; 0 if there is none that can be read."""
+    content = store.read_file(_checkpoint(config.name, store))
+    return checkpoint_step(content) if content else 0
+
+
+def training_origin(config: TrainConfig, store: Store) -> Origin:
+    return origin(store, "models", config.name, config, "orch train --config", _parents(config))
+
+
+def _parents(config: TrainConfig) -> list[str]:
+    return [f"datasets/{config.dataset.name}", *([f"models/{config.parent}"] if config.parent else [])]
 
 
 def _commit(
@@ -185,11 +230,10 @@ def _commit(
     data: Data,
     seconds: float,
     store: Store,
-    page: bool,
-) -> None:
-    name, model = config.name, config.dataset.hamiltonian
-    codes = prior(GENERATED, config.system.latent, config.seed)
-    generated = generate(system, codes, data.labels)
+    record: Recorder,
+) -> dict[str, Any]:
+    model = config.dataset.hamiltonian
+    generated = generate(system, prior(GENERATED, config.system.latent, config.seed), data.labels)
     real = ensemble(data.spins[torch.arange(min(GENERATED, len(data)))].cpu(), model)
     figures = ensemble(generated, model)
     figures |= {"data_kspace_mse": real["kspace_mse"], "diversity": figures["kspace_mse"] / real["kspace_mse"]}
@@ -201,17 +245,26 @@ def _commit(
         for part, network in system.networks.items()
     }
     files["generated.float32"] = generated[:KEPT].numpy().tobytes()
-    if page:
-        files |= training_page(config, progress.history, progress.pictures, figures, real)
+    if record.page:
+        origin = training_origin(config, store)
+        draw = partial(training_page, config, progress.history, progress.pictures, figures, real, origin)
+        files |= drawn(draw, config) | record.written_events()
+    else:
+        files |= request_file(config)
     card = {
         "kind": "model",
         "config": config.recipe(),
-        "parents": [f"datasets/{config.dataset.name}", *([f"models/{config.parent}"] if config.parent else [])],
+        "given": config.given(),
+        "parents": _parents(config),
         "figures": figures,
         "history": progress.history,
         "seconds": round(seconds, 2),
-        "versions": versions(),
+        "device": device_name(system.device),
+        "said": record.held.record.get("said", []),
     }
-    store.commit("models", name, card, files)
-    with contextlib.suppress(FileNotFoundError):  # another trial may have made the same stage
-        store.fs.rm_file(f"{store.path}/{_checkpoint(name)}")
+    return store.commit("models", config.name, card, files)
+
+
+def device_name(device: torch.device) -> str:
+    """The kind of processor that decides the last bits."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()

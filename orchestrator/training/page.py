@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from torch import Tensor
 
-from orchestrator.page import Section, page, yaml_section
+from orchestrator.page import Origin, Section, page
 from orchestrator.training.request import TrainConfig
 from physics.render import curves_figure, strips_figure
 
@@ -16,6 +16,7 @@ def training_page(
     pictures: dict[int, Tensor],
     figures: dict[str, float],
     data: dict[str, float],
+    origin: Origin,
 ) -> dict[str, bytes]:
     """The page and its figures.
 
@@ -31,9 +32,10 @@ def training_page(
     )
     sections = [
         Section("Losses", figure=losses, file="losses.png"),
-        Section("Generated states", "From the same codes of the prior, as training went.", states, "states.png"),
+        Section(
+            "Generated states", "From the same codes of the prior, as training went.", states, "states.png", cover=True
+        ),
         *([Section("Figures", rows=beside)] if data else []),
-        yaml_section(config),
     ]
     summary = f"{config.system.name} on {config.dataset.name}: step {history[-1]['step']} of {config.steps}."
-    return page(f"Training {config.name}", summary, sections)
+    return page(f"Training {config.name}", summary, sections, origin)

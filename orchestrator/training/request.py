@@ -9,15 +9,12 @@ from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     model_validator,
 )
 
 from nets.system import SYSTEMS, AnySystem
 from orchestrator.data.request import DatasetConfig
-from physics.registry import Settings, digest
+from physics.registry import Seed, Settings, digest, shown
 
 DEFAULT_SYSTEM = "hybrid"
 
@@ -26,7 +23,7 @@ def _least_and_most(value: Any) -> Any:
     """A number of workers stands for both."""
     counts = value if isinstance(value, list | tuple) else (value, value)
     if len(counts) != 2 or not all(type(count) is int and count > 0 for count in counts) or counts[0] > counts[1]:
-        raise ValueError(f"expected a positive number or [least, most], found {value}")
+        raise ValueError(f"expected a positive number or [least, most], found {shown(value)}")
     return tuple(counts)
 
 
@@ -37,9 +34,15 @@ class Resources(Settings):
         workers: least and most, of an elastic group that grows and shrinks with the cluster if they differ.
     """
 
-    cpus: PositiveFloat = 1
-    gpus: NonNegativeFloat = 0
+    cpus: Annotated[float, Field(ge=1e-4, le=10**6)] = 1
+    gpus: Annotated[float, Field(ge=0, le=10**6)] = 0
     workers: Annotated[tuple[int, int], BeforeValidator(_least_and_most)] = (1, 1)
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Self:
+        if self.gpus % 1 and (self.gpus > 1 or self.gpus < 1e-4):
+            raise ValueError(f"gpus: expected a whole number or a share of one GPU, found {self.gpus:g}")
+        return self
 
     def __str__(self) -> str:
         least, most = self.workers
@@ -66,10 +69,10 @@ class TrainConfig(Settings):
     dataset: DatasetConfig = DatasetConfig()
     system: AnySystem
     batch: Annotated[int, Field(ge=2)] = 50
-    steps: PositiveInt = 4000
+    steps: Annotated[int, Field(gt=0, le=10**9)] = 4000
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    seed: NonNegativeInt = 0
-    parent: str | None = None
+    seed: Seed = 0
+    parent: Annotated[str, Field(pattern=r"^[^./\\][^/\\]*$")] | None = None
     checkpoint_seconds: NonNegativeFloat = 30.0
     resources: Resources = Resources()
 
@@ -84,6 +87,7 @@ class TrainConfig(Settings):
             return given
         default = DatasetConfig().L
         L = dataset.get("L", default) if isinstance(dataset, Mapping) else getattr(dataset, "L", default)
+        L = L if isinstance(L, int | str) else default
         return {**given, "system": {"name": DEFAULT_SYSTEM, "L": L, **system}}
 
     @model_validator(mode="after")

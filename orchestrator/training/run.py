@@ -2,88 +2,91 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from ray import get_runtime_context
+from ray.exceptions import RayActorError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
-from ray.util.queue import Empty, Queue
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from nets.layers import rank
 from nets.training import DivergedError
 from orchestrator.cluster import RETRIES, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data.run import make as make_data
 from orchestrator.data.run import plan as plan_data
-from orchestrator.errors import RequestError
+from orchestrator.errors import FailedError, RequestError
+from orchestrator.files import in_a_line
+from orchestrator.lease import newest_try
 from orchestrator.store import Store
 from orchestrator.training import loop
 from orchestrator.training.request import Resources, TrainConfig
 
-Work = Callable[[torch.device, Callable[[Any], None]], None]
-"""What each worker does, given its device and a function that reports how far it has come."""
+LOOK_SECONDS = 1.0
+
+Work = Callable[[torch.device], Any]
+"""What each worker does, given its device; what it makes and how far it has come, it writes to the store."""
+
+T = TypeVar("T")
 
 
-def run_distributed(work: Work, resources: Resources) -> Iterator[Any]:
-    """Run ``work`` in workers of Ray Train, and yield what the first of them reports, as it reports it.
+def run_distributed(work: Work, resources: Resources, look: Callable[[], T]) -> Iterator[T]:
+    """Run ``work`` in workers of Ray Train, and yield what ``look`` sees in the store, every second and at the end.
 
     A worker that dies is replaced and the group starts ``work`` again, so that has to go on from what it has stored.
+    The same holds for Ray Train's controller.  What ``work`` raises by itself it has left in its record.
 
     Raises:
-        DivergedError, RequestError: raised by ``work``, which is then not tried again.
+        FailedError: workers, or the controller, died too often.
     """
-    here = NodeAffinitySchedulingStrategy(get_runtime_context().get_node_id(), soft=False)  # to live as long as this
-    reports = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
 
     def worker() -> None:
         torch.set_num_threads(max(1, int(resources.cpus)))
-        report = reports.put if rank() == 0 else lambda message: None
-        try:
-            work(get_device(), report)
-        except (DivergedError, RequestError) as error:
-            report(error)
+        with contextlib.suppress(DivergedError, RequestError, FailedError, OSError):
+            work(get_device())
 
-    (least, most), gpus = resources.workers, resources.gpus
-    scaling = ScalingConfig(
-        num_workers=least if least == most else (least, most),
-        use_gpu=gpus > 0,
-        resources_per_worker={"CPU": resources.cpus, **({"GPU": gpus} if gpus else {})},
-    )
     failed: list[Exception] = []
-    with tempfile.TemporaryDirectory(prefix="orch-train-") as scratch:
-        run_config = RunConfig(storage_path=scratch, failure_config=FailureConfig(max_failures=RETRIES))
-        trainer = TorchTrainer(worker, scaling_config=scaling, run_config=run_config)
 
-        def fit() -> None:
+    def fit() -> None:
+        for tries in itertools.count():
             try:
-                trainer.fit()
+                with tempfile.TemporaryDirectory(prefix="orch-train-") as scratch:
+                    _trainer(worker, resources, scratch).fit()
+                return
+            except RayActorError as error:
+                if tries == RETRIES:
+                    failed.append(error)
+                    return
+                log("the controller of Ray Train died; it is started again")
             except Exception as error:
                 failed.append(error)
+                return
 
-        training = threading.Thread(target=fit, daemon=True)  # which an interrupt does not wait for
-        training.start()
-        while training.is_alive() or not reports.empty():
-            try:
-                message = reports.get(timeout=0.5)
-            except Empty:
-                continue
-            if isinstance(message, Exception):
-                failed.append(message)
-            else:
-                yield message
-    reports.shutdown()
+    training = threading.Thread(target=fit, daemon=True)  # which an interrupt does not wait for
+    training.start()
+    while training.is_alive():
+        training.join(LOOK_SECONDS)
+        yield look()
     if failed:
-        raise failed[0]
+        raise FailedError(f"workers of Ray Train died {RETRIES + 1} times: {in_a_line(failed[0])}")
 
 
-def _make(config: TrainConfig, store: Store, device: torch.device, report: Callable[[Any], None]) -> None:
-    loop.make(config, store, device, lambda done, losses: report((done, losses)), page=True)
+def _trainer(worker: Callable[[], None], resources: Resources, scratch: str) -> TorchTrainer:
+    (least, most), gpus = resources.workers, resources.gpus
+    return TorchTrainer(
+        worker,
+        scaling_config=ScalingConfig(
+            num_workers=least if least == most else (least, most),
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": resources.cpus, **({"GPU": gpus} if gpus else {})},
+        ),
+        run_config=RunConfig(storage_path=scratch, failure_config=FailureConfig(max_failures=RETRIES)),
+    )
 
 
 def plan(config: TrainConfig, store: Store) -> list[str]:
@@ -102,7 +105,8 @@ def run(config: TrainConfig, store: Store) -> tuple[str, dict[str, Any]]:
     The losses are the same with any number of workers, to rounding.
 
     Raises:
-        RequestError: a parent or checkpoint that does not fit, a cluster too small, or a loss that is not finite.
+        RequestError: there is no such parent, or the machine is too small.
+        FailedError: a loss is not finite, the parent does not fit, the disk is full, or workers died too often.
     """
     name = config.name
     if (card := store.card("models", name)) is not None:
@@ -110,21 +114,47 @@ def run(config: TrainConfig, store: Store) -> tuple[str, dict[str, Any]]:
         return name, card
     if config.parent and store.card("models", config.parent) is None:
         raise RequestError(f"parent: no model {config.parent} in {store.root}")
-    done = loop.begin(config, store)[1].done
-    resources = config.resources
-    connect(resources.workers[0] * resources.cpus, resources.workers[0] * resources.gpus)
+    connect(config.resources.workers[0] * config.resources.cpus, config.resources.workers[0] * config.resources.gpus)
     make_data(config.dataset, store)
-    log(f"training {name}: steps {done} to {config.steps}, batch {config.batch}, {resources}")
+    card = _trained(config, store)
+    if card is None:
+        raise outcome(config, store)
+    return name, card
+
+
+def _trained(config: TrainConfig, store: Store) -> dict[str, Any] | None:
+    """The card, once the training has ended, and what a person sees until then; None if it failed."""
+    name, done = config.name, loop.steps_done(config, store)
+    log(f"training {name}: steps {done} to {config.steps}, batch {config.batch}, {config.resources}")
+    before, _ = newest_try(store, "models", name)
+    tries, said = 0, 0
     kept = on_interrupt(lambda: f"the last checkpoint of {name}, at most step {done} of {config.steps}")
     with kept, progress() as bar:
         task = bar.add_task("steps", total=config.steps, completed=done, note="")
-        try:
-            for done, losses in run_distributed(partial(_make, config, store), resources):
-                note = ", ".join(f"{key} {value:.4g}" for key, value in losses.items())
-                bar.update(task, completed=done, note=note)
-        except DivergedError as error:
-            raise RequestError(f"{name}: {error}; the checkpoint before it is kept") from None
+        work = partial(loop.make, config, store, page=True)
+        for number, record in run_distributed(work, config.resources, lambda: newest_try(store, "models", name)):
+            if number <= before:
+                continue
+            if number > max(tries, before + 1):
+                log(f"{name}: a worker died; try {number - before} goes on from the last checkpoint")
+            tries, done = number, record.get("done", done)
+            bar.update(task, completed=done, note=record.get("note", ""))
+            for text in record.get("said", [])[said:]:
+                log(text)
+                said += 1
     card = store.card("models", name)
-    if card is None:
-        raise RequestError(f"{name}: no worker wrote it to {store.root}; expected a store that every node shares")
-    return name, card
+    for text in (card or {}).get("said", [])[said:]:
+        log(text)
+    return card
+
+
+def outcome(config: TrainConfig, store: Store) -> FailedError:
+    """Why a training has no card, from the record of its last try."""
+    _, record = newest_try(store, "models", config.name)
+    if record.get("error") == DivergedError.__name__:
+        failed = FailedError(f"{config.name}: {record['cause']}; the checkpoint before it is kept")
+        failed.__cause__ = DivergedError(record["cause"])
+        return failed
+    if record.get("state") == "failed":
+        return FailedError(f"{config.name}: {record.get('cause')}")
+    return FailedError(f"{config.name}: no worker wrote it to {store.root}; expected a store that every node shares")

@@ -13,6 +13,7 @@ from torch import nn
 
 from nets.collapse import DIVERSE
 from nets.system import Labels
+from orchestrator.console import log
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig, of_card
 from orchestrator.errors import RequestError
@@ -115,13 +116,20 @@ def model_card(name: str, store: Store) -> dict[str, Any]:
 def best(store: Store) -> str | None:
     """The model to search: of those that make diverse states, one that still reconstructs, lowest in energy.
 
-    Past the point where the Hamiltonian loss wins over the reconstruction, codes no longer stand for states of the
-    data; such models are taken only when there is no other.  None if no model is diverse.
+    Energies are compared among models of one data set, that of the newest model, since another Hamiltonian has other
+    energies.  Past the point where the Hamiltonian loss wins over the reconstruction, codes no longer stand for states
+    of the data; such models are taken only when there is no other.  None if no model is diverse.
     """
 
-    def order(entry: tuple[str, dict[str, float]]) -> tuple[bool, float]:
-        return entry[1].get("validation_reconstruction", math.inf) > FAITHFUL, entry[1]["energy_mean"]
+    def order(entry: tuple[str, dict[str, Any]]) -> tuple[bool, float]:
+        figures = entry[1]["figures"]
+        return figures.get("validation_reconstruction", math.inf) > FAITHFUL, figures["energy_mean"]
 
-    cards = store.cards("models")
-    diverse = [(name, card["figures"]) for _, name, card in cards if card["figures"]["diversity"] >= DIVERSE]
-    return min(diverse, key=order)[0] if diverse else None
+    diverse = [(name, card) for _, name, card in store.cards("models") if card["figures"]["diversity"] >= DIVERSE]
+    if not diverse:
+        return None
+    dataset = max(diverse, key=lambda entry: entry[1].get("created", ""))[1]["config"]["dataset"]
+    alike = [entry for entry in diverse if entry[1]["config"]["dataset"] == dataset]
+    if len(alike) < len(diverse):
+        log(f"models of several data sets; taking the best of {dataset}, whose are the newest (--model takes another)")
+    return min(alike, key=order)[0]

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 import ray
+from driving import started
 from ray.cluster_utils import Cluster
 
+from orchestrator.cluster import Pool
 from orchestrator.data import run
 from orchestrator.data.request import DatasetConfig
 from orchestrator.data.shards import is_whole
@@ -40,7 +42,9 @@ def cluster(request):
 
 
 def shards(store: Store) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path(store.folder("datasets", CONFIG.name)).glob("*.parquet")}
+    return {
+        path.name: path.read_bytes() for path in Path(store.folder("datasets", CONFIG.name), "shards").glob("*.parquet")
+    }
 
 
 class Witness(threading.Thread):
@@ -63,17 +67,16 @@ def test_twenty_actors_killed_and_a_node_removed_leave_the_undisturbed_bytes(clu
     calm, stormy = Store(str(tmp_path / "calm")), Store(str(tmp_path / "stormy"))
     run.make(CONFIG, calm, actors=4)
 
-    hired, killed, chance = [], [], random.Random(0)
-    hire = run.SamplingActor.remote
-    monkeypatch.setattr(run.SamplingActor, "remote", lambda *a: hired.append(hire(*a)) or hired[-1])
+    monkeypatch.setattr("orchestrator.cluster.RETRIES", KILLS)  # chance may kill several that do the same piece
+    actors, killed, chance = started(monkeypatch), [], random.Random(0)
 
     def kill_one():
-        alive = [actor for actor in hired if actor not in killed]
+        alive = [actor for actor in actors if actor not in killed]
         if alive and len(killed) < KILLS and chance.random() < 0.5:
             killed.append(chance.choice(alive))
             ray.kill(killed[-1])
 
-    witness = Witness(Path(stormy.folder("datasets", CONFIG.name)), kill_one)
+    witness = Witness(Path(stormy.folder("datasets", CONFIG.name), "shards"), kill_one)
     witness.start()
     maker = threading.Thread(target=run.make, args=(CONFIG, stormy, 4))
     maker.start()
@@ -93,6 +96,7 @@ def test_twenty_actors_killed_and_a_node_removed_leave_the_undisturbed_bytes(clu
     assert is_whole(stormy.card("datasets", CONFIG.name))
 
 
+@pytest.mark.slow
 def test_a_driver_killed_on_a_cluster_is_continued_there(cluster, tmp_path):
     command = [
         sys.executable,
@@ -111,7 +115,7 @@ def test_a_driver_killed_on_a_cluster_is_continued_there(cluster, tmp_path):
     command += ["--n", str(CONFIG.configurations), "--store", str(tmp_path / "store")]
     environment = {**os.environ, "RAY_ADDRESS": cluster.address}
     store = Store(str(tmp_path / "store"))
-    folder = Path(store.folder("datasets", CONFIG.name))
+    folder = Path(store.folder("datasets", CONFIG.name), "shards")
     driver = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while len(list(folder.glob("*.parquet"))) < 5:
         assert driver.poll() is None
@@ -125,6 +129,25 @@ def test_a_driver_killed_on_a_cluster_is_continued_there(cluster, tmp_path):
     assert 5 <= len(finished) < len(after) == len(run.shards(CONFIG))
     assert {name: after[name] for name in finished} == finished
     assert is_whole(store.card("datasets", CONFIG.name))
+
+
+@pytest.mark.parametrize("cluster", [0], indirect=True)
+def test_actors_that_a_new_node_has_room_for_are_used(cluster):
+    ray.init(address=cluster.address, log_to_driver=False)
+
+    def make():
+        return lambda piece: time.sleep(0.5) or ray.get_runtime_context().get_node_id()
+
+    nodes = []
+    with Pool("numbers", make, (), 30) as pool:
+        assert pool.answered() == 1
+        for _, node in pool.map(range(30)):
+            nodes.append(node)
+            if len(nodes) == 1:
+                cluster.add_node(num_cpus=1)
+    assert pool.most == 2
+    assert len(set(nodes)) == 2
+    assert min(map(nodes.count, set(nodes))) > 3
 
 
 @pytest.mark.slow
@@ -145,7 +168,7 @@ def test_an_elastic_training_goes_on_with_the_node_that_is_left(cluster, tmp_pat
     )
     trained = threading.Thread(target=training.run, args=(config, store))
     trained.start()
-    checkpoint = Path(store.folder("models", config.name)) / "checkpoint.safetensors"
+    checkpoint = Path(store.path, store.work("models", config.name), "checkpoint.safetensors")
     while not checkpoint.exists():
         assert trained.is_alive()
         time.sleep(0.05)

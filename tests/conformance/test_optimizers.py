@@ -98,12 +98,42 @@ def test_scores_that_are_not_numbers_rank_last_and_do_no_harm(optimizer):
     assert search.result().scores[0] == pytest.approx(np.nanmax(told), rel=1e-6)
 
 
+def without(state, name):
+    return {key: value for key, value in state.items() if key != name}
+
+
 def test_a_state_of_another_search_is_refused(optimizer):
     search, other = optimizer.start(LATENT, 1), optimizer.start(LATENT + 1, 1)
     run(search, 2)
-    with pytest.raises((KeyError, ValueError)):
+    with pytest.raises(ValueError):
         other.restore(search.state())
     for name in search.state():
-        incomplete = {key: value for key, value in search.state().items() if key != name}
-        with pytest.raises((KeyError, ValueError)):
-            optimizer.start(LATENT, 1).restore(incomplete)
+        with pytest.raises(ValueError):
+            optimizer.start(LATENT, 1).restore(without(search.state(), name))
+    with pytest.raises(ValueError):
+        optimizer.start(LATENT, 1).restore({})
+
+
+DAMAGES = {
+    "another shape": lambda array: array[None],
+    "one number": lambda array: np.zeros(()) if array.ndim else np.zeros(3),
+    "text": lambda array: np.array("nonsense"),
+    "objects": lambda array: np.array([{}, None], object),
+    "complex": lambda array: array.astype(complex),
+    "no numbers": lambda array: np.full(array.shape, np.nan),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_is_refused_in_one_line_and_changes_nothing(optimizer, damage):
+    search, state = optimizer.start(LATENT, 1), None
+    run(search, 3)
+    state, asked = search.state(), optimizer.start(LATENT, 2).ask()
+    for name, array in state.items():
+        if array.dtype.kind == "U" and damage == "complex":
+            continue
+        fresh = optimizer.start(LATENT, 2)
+        with pytest.raises(ValueError) as error:
+            fresh.restore({**state, name: DAMAGES[damage](array)})
+        assert len(str(error.value).splitlines()) == 1
+        assert np.array_equal(fresh.ask(), asked)

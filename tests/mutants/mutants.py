@@ -181,8 +181,54 @@ MUTANTS = [
     Mutant(
         "best takes the worst",
         "orchestrator/training/trained.py",
-        "return min(diverse, key=order)[0] if diverse else None",
-        "return max(diverse, key=order)[0] if diverse else None",
+        "return min(alike, key=order)[0]",
+        "return max(alike, key=order)[0]",
+        "tests/orchestrator/test_loop.py",
+    ),
+]
+
+
+MUTANTS += [
+    Mutant(
+        "a file made by another is replaced",
+        "orchestrator/files.py",
+        "os.link(temporary, target)",
+        "temporary.replace(target)",
+        "tests/orchestrator/test_lease.py",
+    ),
+    Mutant(
+        "a lease is taken while its holder lives",
+        "orchestrator/lease.py",
+        'if newest.get("state") != RUNNING or',
+        "if newest or",
+        "tests/orchestrator/test_lease.py",
+    ),
+    Mutant(
+        "an artifact is renamed over another",
+        "orchestrator/store.py",
+        "mine = self._rename(stage, kind, name)",
+        'mine = bool(self.fs.mv(f"{self.path}/{stage}", self.folder(kind, name), recursive=True)) or True',
+        "tests/orchestrator/test_store.py",
+    ),
+    Mutant(
+        "every worker decides by itself",
+        "nets/layers.py",
+        "if workers() == 1:\n        return decide()",
+        "if True:\n        return decide()",
+        "tests/orchestrator/test_group.py",
+    ),
+    Mutant(
+        "gamma_c is 0 where the first gamma collapses",
+        "nets/collapse.py",
+        "if self.lower > 0 else math.nan",
+        "",
+        "tests/nets/test_collapse.py",
+    ),
+    Mutant(
+        "the best model across data sets",
+        "orchestrator/training/trained.py",
+        "return min(alike, key=order)[0]",
+        "return min(diverse, key=order)[0]",
         "tests/orchestrator/test_loop.py",
     ),
 ]

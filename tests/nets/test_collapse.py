@@ -1,6 +1,9 @@
+import math
+
+import pandas as pd
 import pytest
 
-from nets.collapse import beta_ladder, bracket, scan
+from nets.collapse import beta_ladder, bracket, scan, threshold
 
 
 def drive(threshold, gammas=(1, 10, 100, 1000), refine=2):
@@ -48,6 +51,20 @@ def test_scan_goes_up_and_then_halves_the_bracket():
         assert parent.gamma < 40 and parent.gamma < stage.gamma
 
 
-@pytest.mark.parametrize("threshold", [0.0, 1e9])
-def test_without_a_bracket_nothing_is_refined(threshold):
-    assert len(drive(threshold)) == 7
+def test_without_a_collapse_nothing_is_refined():
+    assert len(drive(threshold=1e9)) == 7
+
+
+def test_below_a_smallest_gamma_that_collapses_the_scan_goes_down_by_decades():
+    stages = drive(threshold=0.05, refine=3)
+    assert [stage.gamma for stage in stages[7:]] == [0.1, 0.01, pytest.approx(0.03162, rel=1e-3)]
+    assert [stage.parent for stage in stages[7:]] == [2, 2, 8]
+
+
+def test_where_the_smallest_gamma_collapses_gamma_c_is_only_bounded_from_above():
+    stages = pd.DataFrame(
+        {"gamma": [0.0, 1.0, 10.0], "collapsed": [False, True, True], "kspace_mse": 1.0, "energy_mean": -0.2}
+    )
+    found = threshold(stages)
+    assert math.isnan(found["gamma_c"])
+    assert (found["gamma_lower"], found["gamma_upper"]) == (0.0, 1.0)

@@ -1,13 +1,25 @@
 """The loop sees every row, noise that is Gaussian and new at each step, and validates in evaluation mode."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 from scipy import stats
 
 from nets.layers import unit_spins
 from nets.system import SYSTEMS, build
-from nets.training import Data, fit, validate
+from nets.training import (
+    Data,
+    DivergedError,
+    TrainingState,
+    checkpoint,
+    fit,
+    restore_checkpoint,
+    state,
+    validate,
+)
 from physics.chiral import ChiralMagnet
 
 
@@ -66,3 +78,101 @@ def test_validation_is_in_evaluation_mode_and_leaves_the_moments_of_batch_norm(s
         mean, log_variance = system.networks["encoder"](data.spins[:10])
     kl = 0.5 * (log_variance.exp() + mean**2 - log_variance - 1).sum(1).mean()
     assert alone["kl"] == pytest.approx(kl.item(), rel=1e-5)
+
+
+@pytest.fixture
+def saved(system, data):
+    """Tensors and metadata of a checkpoint after two steps."""
+    fit(system, data, 10, range(2), 0)
+    pictures = {2: data.spins[:2]}
+    content = checkpoint(system, TrainingState(2, [{"step": 2, "loss": 1.0}], pictures))
+    size = int.from_bytes(content[:8], "little")
+    return load(content), json.loads(content[8 : 8 + size])["__metadata__"]
+
+
+def fresh(system):
+    return build(system.settings, system.model)
+
+
+def test_a_checkpoint_is_put_back_whole(system, saved):
+    twin = fresh(system)
+    progress = restore_checkpoint(twin, save(*saved))
+    assert (progress.done, progress.history, list(progress.pictures)) == (2, [{"step": 2, "loss": 1.0}], [2])
+    assert all(torch.equal(value, state(system)[key]) for key, value in state(twin).items())
+
+
+FIRST, MOMENT = "encoder.trunk.0.weight", "encoder.adam.0.exp_avg"
+TENSORS = {
+    "of another name": (lambda t: {**t, "nonsense": torch.zeros(1)}, "nonsense: expected a tensor of"),
+    "of another network": (lambda t: {**t, "critic.weight": torch.zeros(1)}, "critic.weight: expected a tensor of"),
+    "unknown": (lambda t: {**t, "encoder.nonsense": torch.zeros(1)}, "encoder.nonsense: unknown"),
+    "missing": (lambda t: {key: value for key, value in t.items() if key != FIRST}, f"{FIRST}: missing"),
+    "none": (lambda t: {}, "missing"),
+    "of another shape": (lambda t: {**t, FIRST: t[FIRST][:1].clone()}, f"{FIRST}: expected torch.float32 of shape"),
+    "of another type": (lambda t: {**t, FIRST: t[FIRST].double()}, "found torch.float64"),
+    "of integers": (lambda t: {**t, FIRST: t[FIRST].int()}, "found torch.int32"),
+    "not numbers": (lambda t: {**t, FIRST: t[FIRST] * torch.nan}, f"{FIRST}: expected numbers, found nan"),
+    "moments of another shape": (lambda t: {**t, MOMENT: torch.zeros(3)}, "encoder.adam.0.exp_avg: expected"),
+    "moments that are not numbers": (lambda t: {**t, MOMENT: t[MOMENT] * torch.nan}, "expected numbers, found nan"),
+    "moments of no weight": (lambda t: {**t, "encoder.adam.999.step": torch.zeros(())}, "encoder.adam.999: expected"),
+    "some moments": (lambda t: {key: v for key, v in t.items() if key != MOMENT}, "expected the moments of one of"),
+    "pictures without a step": (lambda t: {**t, "pictures.x": torch.zeros(1, 3, 4, 4)}, "invalid literal for int"),
+    "pictures of another shape": (lambda t: {**t, "pictures.4": torch.zeros(4)}, "pictures: expected spins of shape"),
+}
+
+
+@pytest.mark.parametrize("case", TENSORS)
+def test_a_checkpoint_with_other_tensors_is_refused_in_one_line(case, system, saved):
+    tensors, metadata = saved
+    change, said = TENSORS[case]
+    with pytest.raises(ValueError) as error:
+        restore_checkpoint(fresh(system), save(change(tensors), metadata))
+    assert said in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "two"},
+        {"step": "-1"},
+        {"step": "9" * 5000},
+        {"history": "nonsense"},
+        {"history": "3"},
+        {"history": "null"},
+        {"history": "[1, 2]"},
+        {"history": "[{}]"},
+        {"history": "[" * 100_000},
+    ],
+    ids=lambda change: str(change)[:30],
+)
+def test_a_checkpoint_with_other_metadata_is_refused_in_one_line(change, system, saved):
+    with pytest.raises(ValueError) as error:
+        restore_checkpoint(fresh(system), save(saved[0], {**saved[1], **change}))
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("size", [0, 7, 8, 100, -1])
+def test_a_checkpoint_that_is_cut_short_is_refused(size, system, saved):
+    with pytest.raises(ValueError):
+        restore_checkpoint(fresh(system), save(*saved)[:size])
+
+
+def test_a_checkpoint_without_metadata_is_refused(system, saved):
+    with pytest.raises(ValueError, match="__metadata__"):
+        restore_checkpoint(fresh(system), save(saved[0]))
+
+
+def test_a_training_whose_weights_are_no_numbers_has_diverged(system, data, monkeypatch):
+    """Though its losses were finite until then: no checkpoint is written that nothing could go on from."""
+
+    def step(settings, system, batch, draw):
+        with torch.no_grad():
+            next(system.networks["generator"].parameters()).fill_(torch.nan)
+        return {"loss": torch.zeros(())}
+
+    monkeypatch.setattr(type(system.settings), "step", step)
+    reached = []
+    with pytest.raises(DivergedError, match="weights of generator are not numbers by step 1"):
+        fit(system, data, 10, range(2), 0, lambda done, losses: reached.append(done), every=1)
+    assert reached == []

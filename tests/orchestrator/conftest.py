@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
 
+from orchestrator import console
 from orchestrator.config import load
 from orchestrator.data.request import DatasetConfig
 from orchestrator.store import Store
@@ -27,6 +29,15 @@ trial: {name: collapse, beta_start: 1.0e-5, gammas: [1, 10, 100], refine: 1, war
 space: {system.beta: [1.0e-4]}
 seeds: 2
 """
+
+
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (of 15, whatever else a machine does comes first)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt that a test raised is not spoken of in the next."""
+    monkeypatch.setattr(console, "_kept", [])
 
 
 @pytest.fixture(scope="session")

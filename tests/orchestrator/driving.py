@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
+import ray
+
+from orchestrator.cluster import Pool
 from orchestrator.store import Store
 from orchestrator.training.request import TrainConfig
 
@@ -25,14 +32,45 @@ SETTINGS = {
 HYBRID = TrainConfig.model_validate(SETTINGS)
 
 
+TIMES = "created", "host", "seconds", "checksum", "report.html", "request.yaml"
+
+
 def contents(store: Store, folder: str) -> dict[str, bytes]:
-    """Every file but the pages, which say how long things took."""
+    """Every file, without what says when, where and how long."""
     root = Path(store.path) / folder
     return {
-        str(path.relative_to(root)): path.read_bytes()
+        str(path.relative_to(root)): _timeless(path)
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.suffix != ".html"
+        if path.is_file() and path.name not in TIMES and path.parent.name != "events"
     }
+
+
+def _timeless(path: Path) -> bytes:
+    if path.name != "card.json":
+        return path.read_bytes()
+
+    def kept(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in pairs if key not in TIMES and not key.startswith("events/")}
+
+    return json.dumps(json.loads(path.read_text(), object_pairs_hook=kept)).encode()
+
+
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The actors that pools start from now on, filled as they do."""
+    actors: list[Any] = []
+    start = Pool._start
+
+    def noted(pool: Pool) -> Any:
+        actors.append(start(pool))
+
+    monkeypatch.setattr(Pool, "_start", noted)
+    return actors
+
+
+def environment() -> dict[str, str]:
+    """Of a command that joins the Ray of the tests, or starts one of its own where there is none."""
+    address = ray.get_runtime_context().gcs_address if ray.is_initialized() else "local"
+    return {**os.environ, "RAY_ADDRESS": address}
 
 
 def orch(*arguments: str) -> list[str]:
@@ -41,16 +79,17 @@ def orch(*arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def running(
-    command: list[str], ready: Callable[[], bool], seconds: float = 120.0
+    command: list[str], ready: Callable[[], bool], seconds: float = 120.0, **own: Any
 ) -> Iterator[tuple[subprocess.Popen, Path]]:
-    """A command with a Ray and a process group of its own, once it is ``ready``, and the file of what it prints."""
+    """A command with a process group of its own, once it is ``ready``, and the file of what it prints."""
     with tempfile.NamedTemporaryFile("w") as output:
         process = subprocess.Popen(
             command,
-            env={**os.environ, "RAY_ADDRESS": "local"},
+            env=environment(),
             stdout=output,
             stderr=output,
             start_new_session=True,
+            **own,
         )
         printed = Path(output.name)
         deadline = time.monotonic() + seconds
@@ -66,16 +105,18 @@ def running(
 
 
 def kill_when(command: list[str], ready: Callable[[], bool]) -> None:
-    """Run a command with a Ray of its own and SIGKILL its driver as soon as ``ready``."""
+    """Run a command and SIGKILL its driver as soon as ``ready``."""
     with running(command, ready) as (process, _):
         process.kill()
-    time.sleep(3.0)  # its orphaned actors end by themselves
+    time.sleep(2.0)  # its orphaned actors end by themselves
 
 
 def interrupt_when(command: list[str], ready: Callable[[], bool], seconds: float = 60.0) -> tuple[int, str]:
-    """Run a command with a Ray of its own, press Ctrl-C as soon as ``ready``; its exit code and what it printed."""
-    with running(command, ready) as (process, printed):
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does to all that runs in the foreground
+    """Run a command on a terminal of its own, press Ctrl-C there when ``ready``; its exit code and what it printed."""
+    keyboard, terminal = os.openpty()
+    own = {"stdin": terminal, "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)}
+    with running(command, ready, **own) as (process, printed):
+        os.write(keyboard, b"\x03")
         process.wait(seconds)
         return process.returncode, printed.read_text()
 

@@ -31,7 +31,7 @@ def page(name: str, store: Store) -> str:
 
 
 def test_a_map_holds_the_figures_of_the_codes_of_its_plane(trained):
-    name, card = run.latent_map(MapConfig(axes=(2, 5), points=21, seed=4), NAME, trained)
+    name, card = run.run("map", MapConfig(axes=(2, 5), points=21, seed=4), NAME, trained)
     table = rows(name, trained)
     assert len(table) == 21 * 21
     origin = prior(1, 8, 4)[0]
@@ -42,25 +42,25 @@ def test_a_map_holds_the_figures_of_the_codes_of_its_plane(trained):
     assert row["logit"] == pytest.approx(TrainedModel(NAME, trained).discriminator(spins).item(), abs=1e-4)
     assert page(name, trained).count("data:image/png") == 2
     assert card["figures"]["barrier_height"] > 0
-    assert run.latent_map(MapConfig(axes=(2, 5), points=21, seed=4), NAME, trained)[1] == card
+    assert run.run("map", MapConfig(axes=(2, 5), points=21, seed=4), NAME, trained)[1] == card
 
 
 def test_samples_watched_on_their_way_please_the_discriminator_more(trained):
-    name, card = run.watch_ddls(SampleConfig(n=20, steps=30, step_size=0.02), NAME, trained)
+    name, card = run.run("ddls", SampleConfig(n=20, steps=30, step_size=0.02), NAME, trained)
     assert card["figures"]["logit_after"] > card["figures"]["logit_before"]
     table = rows(name, trained)
     assert sorted(set(table["step"]))[:2] == [0, 1]
     assert table["step"].max() == 30
     assert (table.groupby("step").size() == 20).all()
     with pytest.raises(RequestError, match="--steps 0: expected at least 1"):
-        run.watch_ddls(SampleConfig(n=20), NAME, trained)
+        run.run("ddls", SampleConfig(n=20), NAME, trained)
 
 
 def test_a_decoded_state_is_mapped_back_to_its_code(trained, tmp_path):
     code = prior(1, 8, 77)
     decoder = TrainedModel(NAME, trained).decoder
     np.save(tmp_path / "state.npy", decode(decoder, code).numpy())
-    name, card = run.inverse_map(InvertConfig(state=str(tmp_path / "state.npy")), NAME, trained)
+    name, card = run.run("invert", InvertConfig(state=str(tmp_path / "state.npy")), NAME, trained)
     assert card["figures"]["reconstruction"] < 1e-3
     assert card["figures"]["energy"] == pytest.approx(card["figures"]["target_energy"], abs=0.01)
     assert np.allclose(rows(name, trained)["code"].iloc[0], code[0], atol=0.2)
@@ -71,7 +71,7 @@ def test_a_line_goes_through_an_optimum_and_a_state_of_the_data(trained):
     optimum, _ = optimization.run(search, NAME, trained, 1)
     row = f"{CONFIG.dataset.name}:250"
     config = LineConfig(states=(optimum, row, "prior:1"), points=5, iterations=40)
-    name, card = run.interpolate(config, NAME, trained)
+    name, card = run.run("interpolate", config, NAME, trained)
     table = rows(name, trained)
     assert table.groupby("line").size().tolist() == [5, 5]
     winner = trained.card("optima", optimum)["figures"]
@@ -96,7 +96,7 @@ def test_a_line_goes_through_an_optimum_and_a_state_of_the_data(trained):
         (["invert", NAME, "wide.npy"], r"wide.npy: target: expected spins of shape \(3, 16, 16\), found \(3, 8, 8\)"),
         (["invert", NAME, f"{CONFIG.dataset.name}:999"], "999: has no row 999"),
         (["interpolate", NAME, "prior:1", "prior:-2"], "prior:-2: expected prior:SEED"),
-        (["interpolate", NAME, "prior:1"], "states: .*at least 2 items"),
+        (["interpolate", NAME, "prior:1"], "states: expected at least 2 values"),
         (["ddls", "nothing"], "nothing: no such model"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

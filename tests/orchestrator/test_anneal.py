@@ -1,13 +1,17 @@
-import subprocess
+import json
+import os
+import shutil
 import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
-from driving import contents, kill_when, orch
+import yaml
+from driving import contents, kill_when, orch, started
 
 from orchestrator.data import run, shards
 from orchestrator.data.request import DatasetConfig
@@ -16,33 +20,46 @@ from orchestrator.store import Store
 from physics.annealing import Annealing
 
 COMMAND = ["anneal", "--L", "8", "--sweeps", "5", "--finish", "20", "--n", "16384"]
-SLOW = ["anneal", "--L", "16", "--sweeps", "300", "--overrelaxation", "1", "--finish", "20", "--n", "16384"]
+SLOW = {"L": 16, "sampler": {"sweeps": 300, "overrelaxation": 1, "finish": 20}, "configurations": 8192}
 
 
-def test_one_actor_and_two_make_the_same_bytes(small_data, on_ray, tmp_path):
-    one, two = Store(str(tmp_path / "one")), Store(str(tmp_path / "two"))
-    run.make(small_data, one, actors=1)
+@pytest.fixture(scope="module")
+def annealed(small_data, on_ray, tmp_path_factory) -> Store:
+    """The small data set, as one actor makes it; a test that changes it takes a copy."""
+    store = Store(str(tmp_path_factory.mktemp("annealed") / "store"))
+    run.make(small_data, store, actors=1)
+    return store
+
+
+@pytest.fixture
+def copied(annealed, tmp_path) -> Store:
+    shutil.copytree(annealed.path, tmp_path / "copied")
+    return Store(str(tmp_path / "copied"))
+
+
+def test_one_actor_and_two_make_the_same_bytes(small_data, annealed, tmp_path):
+    one, two = annealed, Store(str(tmp_path / "two"))
     run.make(small_data, two, actors=2)
     assert contents(one, "datasets") == contents(two, "datasets")
-    assert len(contents(one, "datasets")) == len(run.shards(small_data)) + 1
+    assert len(list(Path(one.path).glob("datasets/*/shards/*"))) == len(run.shards(small_data))
 
 
-def test_the_data_are_what_the_kernel_makes(small_data, on_ray, store):
-    run.make(small_data, store)
+def test_the_data_are_what_the_kernel_makes(small_data, annealed):
+    store = annealed
     spins = shards.read(small_data.name, store)
     assert spins.shape == (small_data.configurations, 3, 8, 8)
     chosen = [0, 777, 5000, 16383]
     alone = small_data.sampler.sample(small_data.hamiltonian, 8, small_data.seed, chosen).spins
     assert np.array_equal(spins[np.array(chosen)].numpy(), alone)
-    shard = pq.read_table(Path(store.folder("datasets", small_data.name)) / "00000000.parquet")
+    shard = pq.read_table(Path(store.folder("datasets", small_data.name), "shards", "00000000.parquet"))
     energy = small_data.hamiltonian.energy(spins[: len(shard)].tensor())
     assert np.allclose(shard["energy"].to_numpy(), energy.numpy(), atol=1e-6)
     raw = np.stack([np.frombuffer(row.as_py(), np.float32) for row in shard["spins"][:5]])
     assert np.array_equal(raw.reshape(-1, 3, 8, 8), spins[:5].tensor())
 
 
-def test_rows_are_gathered_from_a_view_as_from_a_tensor(small_data, on_ray, store):
-    run.make(small_data, store)
+def test_rows_are_gathered_from_a_view_as_from_a_tensor(small_data, annealed):
+    store = annealed
     spins = shards.read(small_data.name, store)
     whole = spins.tensor()
     order = torch.randperm(len(spins), generator=torch.Generator().manual_seed(0))[:500]
@@ -56,21 +73,70 @@ def test_rows_are_gathered_from_a_view_as_from_a_tensor(small_data, on_ray, stor
         part[np.array([6000])]
 
 
-def test_the_data_card_is_written_once_the_data_are_whole(small_data, on_ray, store):
-    run.make(small_data, store)
+def test_the_data_have_a_page_and_their_energies_on_the_card(small_data, annealed):
+    store, card = annealed, annealed.card("datasets", small_data.name)
     page = Path(store.folder("datasets", small_data.name)) / "report.html"
     assert "16384 configurations of a ChiralMagnet, L = 8, by annealing" in page.read_text()
-    page.unlink()
+    energy = small_data.hamiltonian.energy(shards.read(small_data.name, store).tensor())
+    assert card["figures"]["energy_mean"] == pytest.approx(energy.mean().item(), abs=1e-6)
+    assert card["figures"]["energy_min"] == pytest.approx(energy.min().item(), abs=1e-6)
+    assert store.entries(".unfinished/datasets") == []
+
+
+def test_the_folder_of_shards_is_one_table_for_pandas(small_data, annealed):
+    store = annealed
+    table = pd.read_parquet(Path(store.folder("datasets", small_data.name), "shards"))
+    assert sorted(table["index"]) == list(range(small_data.configurations))
+
+
+def test_spins_behave_as_an_array(small_data, annealed):
+    store = annealed
+    spins = shards.read(small_data.name, store)[:20]
+    whole = np.asarray(spins)
+    assert whole.shape == spins.shape == (20, 3, 8, 8)
+    assert whole.dtype == spins.dtype == np.float32
+    assert np.array_equal(spins[7], whole[7])
+    assert np.array_equal(spins[-1], whole[-1])
+    assert np.array_equal(spins[np.arange(20) % 3 == 0], whole[::3])
+    assert np.array_equal(np.stack([np.asarray(state) for state in spins]), whole)
+    assert np.array_equal(torch.as_tensor(whole), spins.tensor())
+
+
+def test_a_shard_that_went_missing_is_made_again(small_data, copied):
+    store, card = copied, copied.card("datasets", small_data.name)
+    lost = Path(store.folder("datasets", small_data.name), "shards", "00002048.parquet")
+    content = lost.read_bytes()
+    lost.unlink()
+    with pytest.raises(RequestError, match=r"00002048.parquet: missing"):
+        shards.read(small_data.name, store)
+    assert run.make(small_data, store)[1] == card
+    assert lost.read_bytes() == content
+
+
+def test_a_file_that_is_no_shard_is_set_aside(small_data, annealed, store):
+    store.write_file(f"datasets/{small_data.name}/shards/00002048.parquet", b"PAR1 no more")
     run.make(small_data, store)
-    assert page.exists()
+    (aside,) = Path(store.path).rglob("damaged/*-00002048.parquet")
+    assert aside.read_bytes() == b"PAR1 no more"
+    assert contents(store, "datasets") == contents(annealed, "datasets")
 
 
-def test_actors_killed_at_random_cost_nothing_but_time(small_data, on_ray, tmp_path, monkeypatch):
-    calm, stormy = Store(str(tmp_path / "calm")), Store(str(tmp_path / "stormy"))
-    run.make(small_data, calm)
-    actors = []
-    hire = run.SamplingActor.remote
-    monkeypatch.setattr(run.SamplingActor, "remote", lambda *a: actors.append(hire(*a)) or actors[-1])
+def test_a_data_set_begun_by_version_0_4_is_continued(small_data, annealed, store):
+    calm, card = annealed, annealed.card("datasets", small_data.name)
+    folder = f"datasets/{small_data.name}"
+    old = [{**entry, "file": Path(entry["file"]).name} for entry in card["shards"][:3]]
+    for entry in old:
+        store.write_file(f"{folder}/{entry['file']}", calm.read_file(f"{folder}/shards/{entry['file']}"))
+    begun = {key: card[key] for key in ("kind", "config", "parents", "configurations", "device")}
+    store.write_file(f"{folder}/card.json", json.dumps({**begun, "shards": old}).encode())
+    _, finished = run.make(small_data, store)
+    assert finished["shards"][:3] == old
+    assert torch.equal(shards.read(small_data.name, store).tensor(), shards.read(small_data.name, calm).tensor())
+
+
+def test_actors_killed_at_random_cost_nothing_but_time(small_data, annealed, tmp_path, monkeypatch):
+    calm, stormy = annealed, Store(str(tmp_path / "stormy"))
+    actors = started(monkeypatch)
     killed = []
 
     def storm():
@@ -90,20 +156,24 @@ def test_actors_killed_at_random_cost_nothing_but_time(small_data, on_ray, tmp_p
 
 
 def test_a_killed_driver_carries_on_with_what_is_finished(tmp_path, on_ray):
-    folder = tmp_path / "killed" / "datasets"
-    kill_when(orch(*SLOW, "--store", str(tmp_path / "killed")), lambda: len(list(folder.glob("*/*.parquet"))) >= 3)
-    finished = {path.name: path.stat().st_mtime_ns for path in folder.glob("*/*.parquet")}
-    for name in ("killed", "calm"):
-        subprocess.run(orch(*SLOW, "--store", str(tmp_path / name)), check=True, capture_output=True)
-    after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*/*.parquet")}
+    config = DatasetConfig.model_validate(SLOW)
+    killed, calm = Store(str(tmp_path / "killed")), Store(str(tmp_path / "calm"))
+    folder = Path(killed.folder("datasets", config.name), "shards")
+    (tmp_path / "slow.yaml").write_text(yaml.safe_dump(SLOW))
+    command = orch("anneal", "--config", str(tmp_path / "slow.yaml"), "--store", killed.path)
+    kill_when(command, lambda: len(list(folder.glob("*.parquet"))) >= 3)
+    finished = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    for store in (killed, calm):
+        run.make(config, store)
+    after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
     assert 3 <= len(finished) < len(after)
     assert {name: after[name] for name in finished} == finished
-    assert contents(Store(str(tmp_path / "killed")), "datasets") == contents(Store(str(tmp_path / "calm")), "datasets")
+    assert contents(killed, "datasets") == contents(calm, "datasets")
 
 
-def test_a_corrupted_shard_is_named(small_data, on_ray, store):
-    run.make(small_data, store)
-    shard = Path(store.folder("datasets", small_data.name)) / "00002048.parquet"
+def test_a_corrupted_shard_is_named(small_data, copied):
+    store = copied
+    shard = Path(store.folder("datasets", small_data.name), "shards", "00002048.parquet")
     content = bytearray(shard.read_bytes())
     content[5000] ^= 1
     shard.write_bytes(content)
@@ -111,9 +181,22 @@ def test_a_corrupted_shard_is_named(small_data, on_ray, store):
         shards.read(small_data.name, store)
 
 
+def test_a_shard_is_hashed_once_in_a_process_unless_it_changes(small_data, copied, monkeypatch):
+    hashed, digest = [], shards.hashlib.file_digest
+    monkeypatch.setattr(
+        shards.hashlib, "file_digest", lambda file, kind: hashed.append(file.name) or digest(file, kind)
+    )
+    for _ in range(3):
+        shards.read(small_data.name, copied)
+    assert len(hashed) == len(run.shards(small_data))
+    os.utime(hashed[0])
+    shards.read(small_data.name, copied)
+    assert hashed[len(run.shards(small_data)) :] == hashed[:1]
+
+
 def test_a_data_set_that_is_not_whole_is_not_read(small_data, store):
-    shards.write_manifest(small_data, store, [])
-    with pytest.raises(RequestError, match="not whole"):
+    run._list(small_data, store, [], "cpu")
+    with pytest.raises(RequestError, match="missing"):
         shards.read(small_data.name, store)
 
 
@@ -147,7 +230,7 @@ def test_a_gpu_actor_makes_several_shards_in_one_go(on_ray, on_gpu, store, monke
 
 
 def test_data_begun_on_a_gpu_are_not_continued_without_one(small_data, on_ray, store):
-    shards.write_manifest(small_data, store, [], "gpu")
+    run._list(small_data, store, [], "gpu")
     with pytest.raises(RequestError, match="begun on a GPU; expected a cluster with one"):
         run.make(small_data, store)
 
@@ -159,6 +242,6 @@ class Astray(Store):
         return Store, ("/etc",)
 
 
-def test_actors_that_cannot_start_end_the_run(small_data, on_ray, tmp_path):
-    with pytest.raises(ray.exceptions.RayActorError, match="/etc: not a store"):
+def test_what_keeps_actors_from_working_is_said_as_it_is(small_data, on_ray, tmp_path):
+    with pytest.raises(RequestError, match="/etc: not a store"):
         run.make(small_data, Astray(str(tmp_path / "store")))

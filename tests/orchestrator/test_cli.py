@@ -1,3 +1,4 @@
+import errno
 import json
 import re
 import subprocess
@@ -9,8 +10,9 @@ import typer
 from driving import orch
 from typer.testing import CliRunner
 
-from orchestrator import options
+from orchestrator import cli, options
 from orchestrator.cli import app
+from orchestrator.errors import FailedError, RequestError
 from physics.registry import Tagged, setting
 
 
@@ -41,6 +43,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
         ["list", "--store", "/usr"],
         ["list", "frogs"],
         ["show", "nope"],
+        ["compare", "nope", "nope"],
+        ["open", "nope"],
+        ["status"],
+        ["rm", "nope"],
+        ["gc", "--days", "-1"],
         ["frobnicate"],
     ],
     ids=" ".join,
@@ -52,6 +59,36 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(arguments, tmp_path, monkey
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (RequestError("wrong"), 2, "wrong"),
+        (FailedError("failed"), 1, "failed"),
+        (KeyError("x\ny"), 1, r"orch: unexpected KeyError: 'x\ny' (orch --debug shows where)"),
+        (ValueError("two\nlines"), 1, "orch: unexpected ValueError: two (orch --debug shows where)"),
+        (OSError(errno.ENOSPC, "No space left on device", "/disk/a"), 1, "orch: /disk/a: No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied", "/b"), 1, "orch: /b: Permission denied"),
+        (ConnectionError("no Ray there\nat all"), 1, "orch: no Ray there"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("debug", [False, True], ids=["", "--debug"])
+def test_an_error_is_one_line_and_a_traceback_if_asked_for(error, code, line, debug, monkeypatch, capsys):
+    def fail(arguments, standalone_mode):
+        assert arguments == ["list"]
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["orch", *["--debug"] * debug, "list"])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == code
+    *above, last = capsys.readouterr().err.splitlines()
+    assert last == line
+    assert ("Traceback (most recent call last):" in above) == debug == bool(above)
 
 
 def test_show_prints_the_line_of_descent(swept):
@@ -94,7 +131,7 @@ print(*sorted({"torch", "matplotlib", "ray", "pandas", "pyarrow", "numba"} & set
 
 
 COMMANDS = typer.main.get_command(app).commands
-LOOKING = {"list", "show"}
+LOOKING = {"list", "show", "compare", "open", "status", "rm", "gc"}
 MAKING = sorted(set(COMMANDS) - LOOKING)
 
 

@@ -80,6 +80,45 @@ def test_a_bad_data_set_is_one_line_with_key_value_and_expectation(settings, sai
         ({"space": {"system.betta": [1e-3]}}, "space.system.betta: unknown key, did you mean beta?"),
         ({"space": {"seeds": [1]}}, "space.seeds: unknown key"),
         ({"space": {"label": ["a"]}}, "space.label: unknown key"),
+        ({"space": 3}, "space: expected keys and values, found 3"),
+        (
+            {"space": {"seed": ["a"]}},
+            "space.seed: expected an integer, unable to parse string as an integer",
+        ),
+        (
+            {"space": {"system": [{"name": "vae"}]}},
+            "space.system: expected the key of a value, found that of",
+        ),
+        ({"space": {"system": [3]}}, "space.system: expected keys and values, found 3"),
+        ({"space": {"system.L": [64]}}, "space.system.L: unknown key"),
+        ({"space": {"dataset.hamiltonian": [{"D": 0.5}]}}, "expected the key of a value, found that of a section"),
+        ({"space": {"batch": {"uniform": [10, 20]}}, "trials": 2}, "space.batch: expected an integer"),
+        ({"space": {"dataset.L": {"integer": [16, 64]}}, "trials": 2}, "space.dataset: L: expected an even number"),
+        ({"space": {"system.beta": [1e-3, float("inf")]}}, "space.system.beta: expected a finite number, found inf"),
+        (
+            {"space": {"system.beta": [1e-3] * 51, "seed": [1] * 100}},
+            "at most 10000 points times seeds, found 10200",
+        ),
+        ({"space": {"system.beta": [1e-3] * 10_001}}, "space.system.beta.choice: expected at most 10000 values"),
+        ({"space": {f"k{i}": list(range(1000)) for i in range(3)}}, "points times seeds, found 2000000000"),
+        ({"seeds": 10**9}, "space: expected at most 10000 points times seeds, found 1000000000"),
+        ({"trials": 10**9}, "trials: expected less than or equal to 10000, found 1000000000"),
+        ({"dataset": 1}, "dataset: expected keys and values, found 1"),
+        ({"system": []}, "system: expected keys and values, found []"),
+        ({"dataset.L": []}, "dataset.L: expected an integer, found []"),
+        ({"system.L": 20, "dataset.L": "20"}, "system.L: expected a multiple of 16, found 20"),
+        ({"system.name": "physics.annealing:Annealing"}, "system: name: expected a kind of generative system, found"),
+        ({"system.name": "nets.system:SystemSettings"}, "system: name: expected a kind of generative system, found"),
+        ({"resources.gpus": 1.5}, "gpus: expected a whole number or a share of one GPU, found 1.5"),
+        (
+            {"resources.workers": [1, 10**12]},
+            "expected numbers that divide the batch of 100, found 3",
+        ),
+        ({"resources.workers": list(range(1000))}, "expected a positive number or [least, most], found [0, 1, 2"),
+        ({"parent": "../../elsewhere"}, "parent: expected text of the form"),
+        ({"label": "a\n"}, "label: expected text without control characters"),
+        ({"seed": 2**32}, "seed: expected less than 4294967296"),
+        ({"trial.refine": 10**12}, "trial.refine: expected less than or equal to 100"),
         ({"space": {"batch": [1]}}, "space.batch: expected greater than or equal to 2"),
         ({"space": {"dataset.hamiltonian.D": [0.3, "much"]}}, "space.dataset.hamiltonian.D: expected a number"),
         ({"space": {"trial.gammas": [[1, 10], [10, 1]]}}, "gammas: expected rising values"),
@@ -135,6 +174,12 @@ def test_broken_yaml_names_file_and_line(tmp_path: Path):
     file.write_text("L: 8\nseed: [1\n")
     with pytest.raises(RequestError, match=r"broken.yaml: not readable as YAML at line"):
         load(DatasetConfig, str(file))
+
+
+def test_only_so_many_faults_are_listed_one_by_one():
+    lines = refused(DatasetConfig, **{f"key{i}": 1 for i in range(100)}).splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "command line: and 80 more"
 
 
 def test_the_name_of_a_data_set_follows_all_that_makes_it():

@@ -95,7 +95,7 @@ def corrupt(case, spins, folder):
     [
         ("flat", r"states.npy: expected numbers of shape \(3, L, L\)"),
         ("oblong", r"states.npy: expected numbers of shape .* found \(5, 3, 16, 12\)"),
-        ("not finite", "not finite"),
+        ("not finite", "states.npy: expected finite numbers, found nan"),
         ("vacancies differ", "the same sites to be zero"),
         ("odd", "L: expected an even number"),
     ],

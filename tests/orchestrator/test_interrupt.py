@@ -1,7 +1,5 @@
 """What is kept of work that is interrupted, and what a person is told of it."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,19 +7,14 @@ import yaml
 from driving import HYBRID, contents, interrupt_when, orch
 
 from orchestrator import console
+from orchestrator.data import run as data
+from orchestrator.data.request import DatasetConfig
+from orchestrator.lease import records
 from orchestrator.store import Store
+from orchestrator.sweeps import run as sweeps
+from orchestrator.training import run as training
 
-ANNEAL = ["anneal", "--L", "16", "--sweeps", "300", "--overrelaxation", "2", "--finish", "20", "--n", "16384"]
-
-
-@pytest.fixture
-def kept(monkeypatch):
-    """Nothing is under way."""
-    monkeypatch.setattr(console, "_kept", [])
-
-
-def finish(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "RAY_ADDRESS": "local"})
+ANNEAL = {"L": 16, "sampler": {"sweeps": 300, "overrelaxation": 1, "finish": 20}, "configurations": 8192}
 
 
 def check(code: int, printed: str, said: str) -> None:
@@ -37,28 +30,33 @@ def times(folder: Path, pattern: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.glob(pattern)}
 
 
-def test_interrupted_sampling_keeps_its_shards_and_goes_on(tmp_path):
-    root = tmp_path / "store"
-    command = orch(*ANNEAL, "--store", str(root))
-    code, printed = interrupt_when(command, lambda: len(times(root, "datasets/*/*.parquet")) >= 3)
-    finished = times(root, "datasets/*/*.parquet")
-    ((_, name, card),) = Store(str(root)).cards("datasets")
-    check(code, printed, f"{sum(entry['rows'] for entry in card['shards'])} of 16384 configurations of {name}")
+def test_interrupted_sampling_keeps_its_shards_and_goes_on(on_ray, tmp_path):
+    config, store = DatasetConfig.model_validate(ANNEAL), Store(str(tmp_path / "store"))
+    root = Path(store.path)
+    (tmp_path / "anneal.yaml").write_text(yaml.safe_dump(ANNEAL))
+    command = orch("anneal", "--config", str(tmp_path / "anneal.yaml"), "--store", store.path)
+    code, printed = interrupt_when(command, lambda: len(times(root, "datasets/*/shards/*.parquet")) >= 3)
+    finished = times(root, "datasets/*/shards/*.parquet")
+    assert store.card("datasets", config.name) is None
+    ((_, _, record),) = records(store)
+    assert record["state"] == "interrupted"
+    check(code, printed, f" of 8192 configurations of {config.name}")
     assert 3 <= len(finished) < 16
-    finish(command)
-    after = times(root, "datasets/*/*.parquet")
+    data.make(config, store)
+    after = times(root, "datasets/*/shards/*.parquet")
     assert len(after) == 16
     assert {path: after[path] for path in finished} == finished
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_from_its_checkpoint(trained, tmp_path):
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(HYBRID.model_dump(mode="json")))
     store = Store(str(tmp_path / "store"))
     command = orch("train", "--model", str(tmp_path / "train.yaml"), "--store", store.path)
-    checkpoint = Path(store.folder("models", HYBRID.name)) / "checkpoint.safetensors"
+    checkpoint = Path(store.path, store.work("models", HYBRID.name), "checkpoint.safetensors")
     check(*interrupt_when(command, checkpoint.exists), f"the last checkpoint of {HYBRID.name}, at most step ")
     assert store.card("models", HYBRID.name) is None
-    finish(command)
+    training.run(HYBRID, store)
     for path, content in contents(trained, "models").items():
         if path.endswith(".safetensors"):
             assert contents(store, "models")[path] == content
@@ -73,7 +71,7 @@ def test_an_interrupted_sweep_is_not_taken_for_a_finished_one(tiny, swept, tmp_p
     check(code, printed, f"every training that the sweep {config.name} has finished")
     finished = times(root, "models/*/card.json")
     assert not store.names("sweeps")
-    finish(command)
+    sweeps.run(config, store)
     after = times(root, "models/*/card.json")
     assert 3 <= len(finished) < len(after)
     assert {path: after[path] for path in finished} == finished
@@ -81,7 +79,7 @@ def test_an_interrupted_sweep_is_not_taken_for_a_finished_one(tiny, swept, tmp_p
     assert figures[0] == figures[1]
 
 
-def test_what_is_kept_is_said_as_it_is_at_the_interrupt(kept):
+def test_what_is_kept_is_said_as_it_is_at_the_interrupt():
     done = ["one"]
     assert console.kept_so_far() == ""
     with pytest.raises(KeyboardInterrupt), console.on_interrupt(lambda: f"{len(done)} shards"):
@@ -91,7 +89,7 @@ def test_what_is_kept_is_said_as_it_is_at_the_interrupt(kept):
     assert console.kept_so_far() == "2 shards"
 
 
-def test_work_that_ended_is_not_spoken_of(kept):
+def test_work_that_ended_is_not_spoken_of():
     with console.on_interrupt(lambda: "first"):
         pass
     with pytest.raises(ValueError), console.on_interrupt(lambda: "failed"):
@@ -99,7 +97,7 @@ def test_work_that_ended_is_not_spoken_of(kept):
     assert console.kept_so_far() == ""
 
 
-def test_work_inside_work_is_named_from_the_outside_in(kept):
+def test_work_inside_work_is_named_from_the_outside_in():
     with pytest.raises(KeyboardInterrupt), console.on_interrupt(lambda: "the sweep"):
         with console.on_interrupt(lambda: "the data"):
             pass

@@ -1,14 +1,20 @@
 """Trainings in this process, without Ray: what they start from, what they are compared with, which one is best."""
 
+import itertools
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from nets.training import DivergedError
 from orchestrator.data import shards
 from orchestrator.data.run import make_here
 from orchestrator.evaluation import run as evaluation
 from orchestrator.evaluation.request import SampleConfig
+from orchestrator.lease import lease
 from orchestrator.training import loop
+from orchestrator.training import run as training
 from orchestrator.training.request import TrainConfig
 from orchestrator.training.trained import TrainedModel, best
 
@@ -60,6 +66,42 @@ def test_samples_are_compared_with_the_last_configurations_which_validation_kept
     assert CONFIG.kept <= len(energies) - 5
 
 
+def test_losses_that_are_not_finite_end_a_training_and_its_record_says_why(trained):
+    wild = CONFIG.model_copy(update={"system": CONFIG.system.model_copy(update={"learning_rate": 1e30}), "steps": 60})
+    with pytest.raises(DivergedError, match="loss is not finite by step 50"):
+        loop.make(wild, trained)
+    failure = training.outcome(wild, trained)
+    assert str(failure).startswith(f"{wild.name}: loss is not finite by step 50")
+    assert str(failure).endswith("; the checkpoint before it is kept")
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_said(trained):
+    config = CONFIG.model_copy(update={"seed": 7})
+    trained.write_file(f"{trained.work('models', config.name)}/checkpoint.safetensors", b"no checkpoint")
+    _, card = loop.make(config, trained)
+    (said,) = card["said"]
+    assert "/damaged/" in said and "not a checkpoint of this model" in said
+    (aside,) = trained.entries(".unfinished/damaged")
+    assert trained.read_file(f".unfinished/damaged/{aside}") == b"no checkpoint"
+    assert [entry["step"] for entry in card["history"]] == [4]
+
+
+def test_every_try_gains_something_however_soon_it_is_killed(trained, monkeypatch):
+    """Checkpoints after 1, 2, 4, ... seconds of a try, and then every ``checkpoint_seconds``."""
+    now, written = [0.0], []
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    config = CONFIG.model_copy(update={"seed": 5, "steps": 10_000, "checkpoint_seconds": 30.0})
+    system, progress = loop.begin(config, trained)
+    with lease(trained, "models", config.name) as held:
+        monkeypatch.setattr(held.store, "write_file", lambda path, content: written.append(now[0]))
+        record = loop.Recorder(system, config, progress, {}, trained, held, page=False)
+        for second in range(1, 121):
+            now[0] = second
+            record(second, {"reconstruction": 0.1})
+    assert written[:5] == [1, 3, 7, 15, 31]
+    assert all(b - a <= 31 for a, b in itertools.pairwise(written))
+
+
 def figures(diversity, energy, reconstruction):
     return {"diversity": diversity, "energy_mean": energy, "validation_reconstruction": reconstruction}
 
@@ -73,5 +115,14 @@ def test_the_best_model_is_diverse_then_faithful_then_low_in_energy(store):
     }
     assert best(store) is None
     for name, found in cards.items():
-        store.commit("models", name, {"figures": found}, {})
+        store.commit("models", name, {"figures": found, "config": {"dataset": "a"}}, {})
     assert best(store) == "low"
+
+
+def test_energies_are_compared_among_models_of_one_data_set_the_newest(store, capsys):
+    for name, dataset, energy in (("old", "a", -0.9), ("new", "b", -0.2), ("high", "b", -0.1)):
+        card = {"figures": figures(0.9, energy, 0.1), "config": {"dataset": dataset}}
+        when = {"a": "2026-01-01", "b": "2026-01-02"}[dataset]
+        store.write_file(f"models/{name}/card.json", json.dumps({**card, "created": when}).encode())
+    assert best(store) == "new"
+    assert "models of several data sets; taking the best of b" in capsys.readouterr().err

@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from driving import environment
 
 from nets.sampling import CHUNK, decode, prior
 from orchestrator.errors import RequestError
@@ -95,7 +95,7 @@ def test_an_objective_of_ones_own_is_searched(model, tmp_path, monkeypatch):
     told = subprocess.run(
         [str(Path(sys.executable).with_name("orch")), *command, "--model", model[0], "--store", model[1].path],
         cwd=tmp_path,
-        env={**os.environ, "RAY_ADDRESS": "local"},
+        env=environment(),
         capture_output=True,
         text=True,
     )

@@ -1,4 +1,5 @@
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,57 @@ def test_what_is_whole_is_never_overwritten(store):
     first = commit(store, content=b"first", note=1)
     assert commit(store, content=b"second", note=2) == first
     assert store.read("models", "a-1", "file") == b"first"
+
+
+@pytest.mark.parametrize("address", ["local", "memory://writers"])
+def test_of_writers_at_once_the_first_wins_whole(address, tmp_path):
+    """Ten artifacts, each of eight writers whose two files differ: those in the store are of one of them."""
+    root = str(tmp_path / "store") if address == "local" else address
+    cards: dict[str, list] = {f"a-{number}": [] for number in range(10)}
+
+    def write(writer: int, ready: threading.Barrier) -> None:
+        store = Store(root)
+        for name, found in cards.items():
+            ready.wait()
+            files = {part: f"{part} of {writer}".encode() for part in ("encoder", "decoder")}
+            found.append(store.commit("models", name, {"parents": [], "writer": writer}, files))
+
+    ready = threading.Barrier(8)
+    threads = [threading.Thread(target=write, args=(writer, ready)) for writer in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store = Store(root)
+    for name, found in cards.items():
+        card = store.card("models", name)
+        assert len(found) == 8 and all(entry == card for entry in found)
+        for part in ("encoder", "decoder"):
+            assert store.read("models", name, part) == f"{part} of {card['writer']}".encode()
+
+
+def test_an_edited_card_is_damaged(store):
+    commit(store)
+    path = Path(store.path) / "models/a-1/card.json"
+    path.write_text(path.read_text().replace("file", "../../store"))
+    with pytest.raises(RequestError, match=r"damaged card: .*'orch rm models/a-1' removes the artifact"):
+        store.card("models", "a-1")
+    store.remove("models", "a-1")
+    assert store.card("models", "a-1") is None
+
+
+def test_unfinished_work_of_an_older_version_is_moved_out_of_the_way(store):
+    store.write_file("models/a-1/checkpoint.safetensors", b"old")
+    commit(store)
+    assert store.read("models", "a-1", "file") == b"weights"
+    (kept,) = (Path(store.path) / ".unfinished/models/a-1").rglob("checkpoint.safetensors")
+    assert kept.read_bytes() == b"old"
+
+
+def test_what_cannot_be_reached_is_one_line():
+    for root, said in (("foo://x", "Protocol not known: foo"), ("gs://bucket/x", "install gcsfs")):
+        with pytest.raises(RequestError, match=rf"^{root}: not a store that can be reached: .*{said}"):
+            Store(root)
 
 
 def test_a_folder_without_a_card_does_not_count(store):

@@ -1,7 +1,6 @@
 """A toy of each kind, from one file, through every command: nothing in the packages knows of them."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from driving import orch
+from driving import environment, orch
 
 TOYS = Path(__file__).parents[1] / "toys.py"
 REQUEST = {
@@ -30,7 +29,7 @@ REQUEST = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, on_ray):
     """Runs a command in a folder of its own; returns what it says in JSON."""
     folder = tmp_path_factory.mktemp("toys")
     shutil.copy(TOYS, folder)
@@ -38,8 +37,7 @@ def made(tmp_path_factory):
     (folder / "data.yaml").write_text(yaml.safe_dump(REQUEST["dataset"]))
 
     def run(*arguments: str) -> dict:
-        environment = {**os.environ, "RAY_ADDRESS": "local"}
-        done = subprocess.run(orch(*arguments, "--json"), cwd=folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(orch(*arguments, "--json"), cwd=folder, env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -2,7 +2,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ from nets.training import state
 from orchestrator.cli import app
 from orchestrator.config import load
 from orchestrator.data import shards
-from orchestrator.errors import RequestError
+from orchestrator.errors import FailedError, RequestError
 from orchestrator.evaluation import run as evaluation
 from orchestrator.evaluation.request import SampleConfig
 from orchestrator.store import Store
@@ -39,7 +38,7 @@ def networks(store: Store) -> dict[str, bytes]:
 
 
 def checkpoint(store: Store) -> Path:
-    return Path(store.folder("models", NAME)) / "checkpoint.safetensors"
+    return Path(store.path, store.work("models", NAME), "checkpoint.safetensors")
 
 
 def test_the_artifact_decodes_and_has_its_figures_and_page(trained):
@@ -58,13 +57,14 @@ def test_the_artifact_decodes_and_has_its_figures_and_page(trained):
     assert card["history"][-1]["reconstruction"] < card["history"][0]["reconstruction"]
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_continued_to_the_same_weights(trained, tmp_path):
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json")))
     store = Store(str(tmp_path / "store"))
     command = orch("train", "--model", str(tmp_path / "train.yaml"), "--store", store.path)
     kill_when(command, checkpoint(store).exists)
     assert not list(Path(store.path).glob("models/*/card.json"))
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "RAY_ADDRESS": "local"})
+    run.run(CONFIG, store)
     assert networks(store) == networks(trained)
     assert not checkpoint(store).exists()
     assert store.card("models", NAME)["history"] == trained.card("models", NAME)["history"]
@@ -88,6 +88,29 @@ def test_a_killed_worker_is_replaced_and_ends_at_the_same_weights(trained, tmp_p
     assert networks(store) == networks(trained)
 
 
+@pytest.mark.slow
+def test_a_killed_controller_is_started_again_and_the_training_ends_at_the_same_weights(trained, tmp_path, capsys):
+    store, killed = Store(str(tmp_path / "store")), []
+
+    def kill():
+        while not checkpoint(store).exists():
+            time.sleep(0.02)
+        for process in workers_below(os.getpid(), "TrainController"):
+            os.kill(process, signal.SIGKILL)
+            killed.append(process)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    run.run(CONFIG, store)
+    killer.join()
+    assert killed
+    assert networks(store) == networks(trained)
+    printed = capsys.readouterr().err
+    assert "the controller of Ray Train died; it is started again" in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.slow
 def test_two_workers_follow_the_losses_of_one(trained, tmp_path):
     """Within 2 % over 200 steps of 16: sums in another order, amplified by training."""
     store = Store(str(tmp_path / "store"))
@@ -102,19 +125,25 @@ def test_a_training_that_is_there_is_found(trained, capsys):
     assert f"found models/{NAME}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_losses_that_are_not_finite_are_one_line(on_ray, tmp_path):
     wild = CONFIG.model_copy(update={"system": CONFIG.system.model_copy(update={"learning_rate": 1e30})})
-    with pytest.raises(RequestError, match=r"hybrid-b0.001-g0.001-s0-\w+: loss is not finite by step 50: .*nan"):
+    with pytest.raises(FailedError, match=r"hybrid-b0.001-g0.001-s0-\w+: loss is not finite by step 50: .*nan"):
         run.run(wild, Store(str(tmp_path / "store")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["another architecture", "cut short"])
-def test_a_checkpoint_that_does_not_fit_is_named(damage, store):
+def test_a_checkpoint_that_does_not_fit_is_set_aside_and_said(damage, trained, store, capsys):
     narrow = CONFIG.system.model_copy(update={"width": 2})
     content = save_tensors(state(build(narrow, CONFIG.dataset.hamiltonian)), {"step": "3", "history": "[]"})
-    store.write_file(f"models/{NAME}/checkpoint.safetensors", content if damage[0] == "a" else content[:1000])
-    with pytest.raises(RequestError, match=r"checkpoint.safetensors: not a checkpoint of this model"):
-        run.run(CONFIG, store)
+    path = f"{store.work('models', NAME)}/checkpoint.safetensors"
+    store.write_file(path, content if damage[0] == "a" else content[:1000])
+    _, card = run.run(CONFIG, store)
+    (said,) = card["said"]
+    assert "/damaged/" in said and "not a checkpoint of this model" in said
+    assert said in capsys.readouterr().err.replace("\n", "")
+    assert networks(store) == networks(trained)
 
 
 def test_a_truncated_network_is_named(trained, tmp_path):

@@ -55,6 +55,35 @@ def test_a_restored_search_continues_exactly():
     assert np.array_equal(evolve(continued, 10).codes, whole.codes)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"generator": np.array("{")}, "generator: expected the state of one"),
+        ({"generator": np.array('{"bit_generator": "PCG64"}')}, "generator: expected the state of one"),
+        ({"generator": np.array('{"bit_generator": "MT19937", "state": {}}')}, "generator: expected the state of one"),
+        ({"generator": np.array("[1]")}, "generator: expected the state of one"),
+        (
+            {"codes": np.zeros((29, 20))},
+            r"codes: expected numbers of shape \(30, 20\), found float64 of",
+        ),
+        ({"scores": np.zeros(29)}, r"scores: expected numbers of shape \(30,\)"),
+        ({"scores": np.full(30, np.nan)}, "scores: expected numbers, found nan"),
+        ({"moments": np.zeros(3)}, "expected a state of codes, scores, generator, found one of"),
+    ],
+)
+def test_a_state_that_is_damaged_is_refused(change, said):
+    with pytest.raises(ValueError, match=said):
+        started(30, seed=99).restore({**evolve(started(30, seed=2), 10).state(), **change})
+
+
+def test_a_state_of_scores_that_are_minus_infinity_is_a_state():
+    search = started(3, latent_dim=2)
+    search.tell(search.ask(), np.full(3, np.nan))
+    twin = started(3, latent_dim=2, seed=1)
+    twin.restore(search.state())
+    assert np.array_equal(twin.ask(), search.ask())
+
+
 def test_a_score_that_is_not_a_number_ranks_last():
     search = started(3, latent_dim=2)
     codes = search.ask()

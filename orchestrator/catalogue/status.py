@@ -1,0 +1,149 @@
+"""What is unfinished: orch status, and the record of one artifact."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import typer
+
+from orchestrator.catalogue.command import PANEL
+from orchestrator.catalogue.lookup import is_unfinished
+from orchestrator.options import STORE, JsonOption, StoreOption, existing
+from orchestrator.store import Kind, Store
+
+RUNNING = "running"
+Unfinished = tuple[Kind, str, dict[str, Any]]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("status", rich_help_panel=PANEL)(status_command)
+
+
+def status_command(store: StoreOption = STORE, as_json: JsonOption = False) -> None:
+    """Show what is unfinished: how far it is, who makes it, and why it ended if it did."""
+    from orchestrator.result import print_lines
+
+    found = unfinished(existing(store))
+    if as_json:
+        print(json.dumps([{"kind": k, "name": name, **record, **pace(record)} for k, name, record in found]))
+    elif not found:
+        print("nothing is unfinished")
+    else:
+        columns = ("name", "state", "done", "rate, time left", "by", "since", "last sign of life", "try", "cause")
+        print_lines(columns, [_row(*entry) for entry in found])
+
+
+def unfinished(store: Store) -> list[Unfinished]:
+    """The records of :func:`orchestrator.lease.records`, without strangers' files and what is whole by now.
+
+    Those that a process makes come first, then the newest.
+    """
+    from orchestrator.lease import records
+
+    found = [
+        (kind, name, record)
+        for kind, name, record in records(store)
+        if not name.startswith(".") and is_unfinished(store, kind, name)
+    ]
+    return sorted(found, key=lambda entry: (entry[2].get("state") != RUNNING, -_number(entry[2].get("started"))))
+
+
+def pace(record: dict[str, Any]) -> dict[str, float]:
+    """Share done, rate and seconds left, as far as they can be told."""
+    done, total = _number(record.get("done")), _number(record.get("total"))
+    if not total > 0:
+        return {}
+    found = {"percent": 100 * done / total}
+    first = record.get("first")
+    first = first if isinstance(first, dict) else {}
+    seconds = _number(record.get("reported")) - _number(first.get("at"))
+    made = done - _number(first.get("done"))
+    if made > 0 and seconds > 0:
+        found["rate"] = made / seconds
+        if record.get("state") == RUNNING:
+            passed = time.time() - _number(record.get("reported"))
+            found["seconds_left"] = max(0.0, (total - done) * seconds / made - passed)
+    return found
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def progress_text(record: dict[str, Any]) -> str:
+    """Done of total, and the share."""
+    found = pace(record)
+    return f"{record['done']} of {record['total']} {record.get('unit', '')}, {found['percent']:.0f} %" if found else "-"
+
+
+def rate_text(record: dict[str, Any]) -> str:
+    found = pace(record)
+    if "rate" not in found:
+        return "-"
+    rate = f"{found['rate']:.3g} {record.get('unit', '')}/s"
+    return f"{rate}, {duration(found['seconds_left'])} left" if "seconds_left" in found else rate
+
+
+def cause_text(record: dict[str, Any]) -> str:
+    """Why a try ended, in a line."""
+    if record.get("cause"):
+        return f"{record.get('error', '')}: {record['cause']}".removeprefix(": ")
+    return ""
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _row(kind: Kind, name: str, record: dict[str, Any]) -> tuple[str, ...]:
+    from orchestrator.catalogue.summary import local_time, one_line
+
+    beat = record.get("beat")
+    return (
+        one_line(f"{kind}/{name}"),
+        str(record.get("state")),
+        progress_text(record),
+        rate_text(record),
+        who(record),
+        local_time(record.get("started")),
+        f"{duration(max(0.0, time.time() - _number(beat)))} ago" if beat else "-",
+        str(record.get("try", "-")),
+        one_line(cause_text(record)),
+    )
+
+
+def who(record: dict[str, Any]) -> str:
+    """Which process made the last try."""
+    return f"process {record['pid']} on {record.get('host')}" if record.get("pid") else "-"
+
+
+def print_unfinished(store: Store, kind: Kind, name: str, as_json: bool) -> None:
+    """All that is known of an unfinished artifact, with the log of a failure."""
+    record = next((record for *place, record in unfinished(store) if place == [kind, name]), {})
+    from orchestrator.catalogue.lineage import parents_of
+
+    folder = f"{store.path}/{store.work(kind, name)}"
+    if as_json:
+        print(json.dumps({"kind": kind, "name": name, "path": folder, "record": record}))
+        return
+    values = _row(kind, name, record)
+    said = dict(zip(("", "state", "done", "rate", "by", "since", "last sign", "try", "cause"), values, strict=True))
+    print(f"{said.pop('')}: unfinished")
+    said |= {key: str(record[key]) for key in ("note", "command") if record.get(key)}
+    said["made from"] = ", ".join(parents_of(record))
+    for key, value in said.items():
+        if value and value != "-":
+            print(f"  {key:<12}  {value}")
+    for text in record.get("said", []):
+        print(f"  {text}")
+    print(f"files: {folder}")
+    for file in store.entries(store.work(kind, name)):
+        print(f"  {folder}/{file}")
+    if record.get("log"):
+        print(f"log:\n{record['log'].rstrip()}")
