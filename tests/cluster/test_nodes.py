@@ -62,6 +62,7 @@ class Witness(threading.Thread):
             self.storm()
 
 
+@pytest.mark.slow
 def test_twenty_actors_killed_and_a_node_removed_leave_the_undisturbed_bytes(cluster, tmp_path, monkeypatch):
     ray.init(address=cluster.address, log_to_driver=False)
     calm, stormy = Store(str(tmp_path / "calm")), Store(str(tmp_path / "stormy"))
