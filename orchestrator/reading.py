@@ -12,7 +12,7 @@ from yaml.constructor import ConstructorError
 from orchestrator.errors import RequestError
 from physics.registry import cut, shown, writable
 
-MOST_VALUES = 100_000
+MOST_VALUES = 20_000
 DEEPEST = 20
 LARGEST = 10**18
 
@@ -22,6 +22,14 @@ class _Loader(yaml.SafeLoader):
 
     A key that is given twice is refused, and so is a tag of any other kind of value.
     """
+
+    nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.nodes += 1
+        if self.nodes > 2 * MOST_VALUES:  # keys are nodes as well
+            raise ConstructorError(None, None, f"more than {MOST_VALUES:,} values")
+        return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)

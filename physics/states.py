@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,12 +15,22 @@ from physics.registry import cut, reason
 OVF = (".ovf", ".omf", ".ohf")
 
 
+def check_file(path: Path) -> None:
+    """Raise ValueError unless there is such a file, and not a folder, a pipe or a device, which may never end."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError(f"{path}: expected a file, found a folder or a device")
+    except OSError as error:
+        raise ValueError(f"{path}: {reason(error)}") from None
+
+
 def read_array(path: Path) -> np.ndarray:
     """The real numbers of a .npy file; one whose header claims more than the file holds takes no memory.
 
     Raises:
         ValueError: it is missing, damaged, empty, or of something else.
     """
+    check_file(path)
     try:
         with np.errstate(over="ignore"):  # in the size that a header claims
             mapped = open_memmap(path, mode="r")
@@ -40,7 +51,11 @@ def read_states(path: Path) -> np.ndarray:
     suffix = path.suffix.lower()
     if suffix not in (*OVF, ".npy"):
         raise ValueError(f"{path}: expected {', '.join(OVF)} or .npy")
-    spins = read_array(path) if suffix == ".npy" else ovf.read(path)
+    if suffix == ".npy":
+        spins = read_array(path)
+    else:
+        check_file(path)
+        spins = ovf.read(path)
     if spins.dtype.kind != "f":
         raise ValueError(f"{path}: expected floating-point numbers, found {spins.dtype}")
     if spins.ndim not in (3, 4) or not 1 <= spins.shape[-3] <= 3 or spins.shape[-2] != spins.shape[-1]:

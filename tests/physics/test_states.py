@@ -1,5 +1,6 @@
 """Files of states and masks: what is damaged, or claims more than it holds, is refused in one line."""
 
+import os
 import pickle
 import tracemalloc
 from pathlib import Path
@@ -117,7 +118,10 @@ def test_an_ovf_file_that_holds_no_states_is_refused(old, new, said, tmp_path):
 def test_what_is_no_file_is_named(suffix, tmp_path):
     (tmp_path / f"folder{suffix}").mkdir()
     (tmp_path / f"loop{suffix}").symlink_to(f"loop{suffix}")
-    names = {"folder": "is a directory", "missing": "no such file or directory", "loop": "too many levels"}
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"zeros{suffix}").symlink_to("/dev/zero")
+    names = dict.fromkeys(("folder", "pipe", "zeros"), "expected a file, found a folder or a device")
+    names |= {"missing": "no such file or directory", "loop": "too many levels"}
     for name, said in {**names, "x" * 300: "file name too long"}.items():
         path = tmp_path / f"{name}{suffix}"
         with pytest.raises(ValueError) as error:
@@ -132,6 +136,7 @@ def test_a_file_without_permission_is_named(name, tmp_path, monkeypatch):
 
     monkeypatch.setattr("physics.states.open_memmap", refuse)
     monkeypatch.setattr(Path, "read_bytes", refuse)
+    (tmp_path / name).touch()
     with pytest.raises(ValueError, match=f"{name}: permission denied"):
         read_states(tmp_path / name)
 
