@@ -174,14 +174,6 @@ class Store(Files):
         self.remove_folder(f"{kind}/{name}")
         self.remove_folder(self.work(kind, name))
 
-    def address(self, kind: Kind, name: str, file: str) -> str:
-        """Where a file of an artifact lies, and its entry on the card, whose checksum it was checked against.
-
-        Raises:
-            RequestError: the card does not list it, or lists a place outside of the artifact.
-        """
-        return self._listed(kind, name, file)[0]
-
     def read(self, kind: Kind, name: str, file: str) -> bytes:
         """A file of an artifact, checked against its card.
 
@@ -191,6 +183,7 @@ class Store(Files):
         return self.read_checked(*self._listed(kind, name, file))
 
     def _listed(self, kind: Kind, name: str, file: str) -> tuple[str, str]:
+        """Address and SHA-256 of a file, as the card says; RequestError if it does not list it."""
         entry = (self.card(kind, name) or {}).get("files", {}).get(file)
         if entry is None:
             raise RequestError(f"{self.root}: no {file} of {kind}/{name}")

@@ -55,7 +55,8 @@ def _wanted(store: Store, names: list[str], stages: bool) -> tuple[list[str], li
         RequestError: something descends from one of them, or a process makes it or needs it.
     """
     from orchestrator.catalogue.lineage import Lineage, parents_of
-    from orchestrator.catalogue.status import RUNNING, unfinished
+    from orchestrator.catalogue.status import unfinished
+    from orchestrator.lease import RUNNING
 
     lineage = Lineage.of(store)
     wanted = list(dict.fromkeys("/".join(find(store, name)) for name in names))

@@ -13,7 +13,6 @@ from orchestrator.catalogue.lookup import is_unfinished
 from orchestrator.options import STORE, JsonOption, StoreOption, existing
 from orchestrator.store import Kind, Store
 
-RUNNING = "running"
 Unfinished = tuple[Kind, str, dict[str, Any]]
 
 
@@ -40,7 +39,7 @@ def unfinished(store: Store) -> list[Unfinished]:
 
     Those that a process makes come first, then the newest.
     """
-    from orchestrator.lease import records
+    from orchestrator.lease import RUNNING, records
 
     found = [
         (kind, name, record)
@@ -52,6 +51,8 @@ def unfinished(store: Store) -> list[Unfinished]:
 
 def pace(record: dict[str, Any]) -> dict[str, float]:
     """Share done, rate and seconds left, as far as they can be told."""
+    from orchestrator.lease import RUNNING
+
     done, total = _number(record.get("done")), _number(record.get("total"))
     if not total > 0:
         return {}

@@ -15,13 +15,12 @@ import pandas as pd
 from pydantic import Field
 
 from orchestrator.config import load
-from orchestrator.console import log
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig
 from orchestrator.data.run import place, seal
 from orchestrator.data.run import shards as shards_of
 from orchestrator.errors import RequestError
-from orchestrator.lease import lease
+from orchestrator.lease import Lease, made
 from orchestrator.store import Kind, Store
 from orchestrator.training import trained
 from physics import ovf
@@ -155,13 +154,13 @@ def read_import(
 
 def import_states(config: DatasetConfig, spins: np.ndarray, store: Store, note: str) -> tuple[str, dict[str, Any]]:
     """Name and card of a data set of states that were read, written unless it is in the store."""
-    with lease(store, "datasets", config.name) as held:
-        if held is None:
-            log(f"found datasets/{config.name}")
-        else:
-            found = []
-            for indices in shards_of(config):
-                part = Samples(spins[indices.start : indices.stop], {})
-                found.append(place(config, store, indices, shards.encode(config.hamiltonian, indices, part)))
-            seal(config, store, found, "cpu", note)
+
+    def write(_: Lease) -> None:
+        found = []
+        for indices in shards_of(config):
+            part = Samples(spins[indices.start : indices.stop], {})
+            found.append(place(config, store, indices, shards.encode(config.hamiltonian, indices, part)))
+        seal(config, store, found, "cpu", note)
+
+    made(store, "datasets", config.name, write)
     return config.name, shards.whole_card(config.name, store)

@@ -26,6 +26,7 @@ from nets.training import DivergedError
 from orchestrator.cluster import RETRIES, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data import shards
+from orchestrator.data.request import DatasetConfig
 from orchestrator.data.run import make as make_data
 from orchestrator.data.run import make_here
 from orchestrator.data.run import plan as plan_data
@@ -115,15 +116,17 @@ def run(config: SweepConfig, store: Store, actors: int | None = None) -> tuple[s
     Raises:
         FailedError: a trial failed; what the others made is kept, and the same command goes on from there.
     """
-    parents = {f"datasets/{trial.training.dataset.name}" for trial in config.grid()}
-    return made(store, "sweeps", config.name, lambda held: _run(config, store, held, actors), sorted(parents))
+    datasets = {trial.training.dataset.name: trial.training.dataset for trial in config.grid()}
+    parents = sorted(f"datasets/{name}" for name in datasets)
+    make = partial(_run, config, list(datasets.values()), store, actors)
+    return made(store, "sweeps", config.name, make, parents)
 
 
-def _run(config: SweepConfig, store: Store, held: Lease, actors: int | None) -> None:
+def _run(config: SweepConfig, datasets: list[DatasetConfig], store: Store, actors: int | None, held: Lease) -> None:
     name = config.name
     least, _ = config.resources.workers
     connect(least * config.resources.cpus, least * config.resources.gpus)
-    for dataset in {trial.training.dataset.name: trial.training.dataset for trial in config.grid()}.values():
+    for dataset in datasets:
         make_data(dataset, store, actors)
     with on_interrupt(lambda: f"every training that the sweep {name} has finished, and the checkpoints of the others"):
         trials = [(trial, stages) for trial, stages in _tune(config, store, held) if stages]

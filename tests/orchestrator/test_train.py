@@ -70,32 +70,14 @@ def test_a_killed_driver_is_continued_to_the_same_weights(trained, tmp_path):
     assert store.card("models", NAME)["history"] == trained.card("models", NAME)["history"]
 
 
-def test_a_killed_worker_is_replaced_and_ends_at_the_same_weights(trained, tmp_path):
-    store, killed = Store(str(tmp_path / "store")), []
+def run_and_kill(name: str, store: Store) -> None:
+    """Train, and kill the processes of that name once there is a checkpoint."""
+    killed = []
 
     def kill():
         while not checkpoint(store).exists():
             time.sleep(0.02)
-        for worker in workers_below(os.getpid(), "RayTrainWorker"):
-            os.kill(worker, signal.SIGKILL)
-            killed.append(worker)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    run.run(CONFIG, store)
-    killer.join()
-    assert killed
-    assert networks(store) == networks(trained)
-
-
-@pytest.mark.slow
-def test_a_killed_controller_is_started_again_and_the_training_ends_at_the_same_weights(trained, tmp_path, capsys):
-    store, killed = Store(str(tmp_path / "store")), []
-
-    def kill():
-        while not checkpoint(store).exists():
-            time.sleep(0.02)
-        for process in workers_below(os.getpid(), "TrainController"):
+        for process in workers_below(os.getpid(), name):
             os.kill(process, signal.SIGKILL)
             killed.append(process)
 
@@ -104,6 +86,18 @@ def test_a_killed_controller_is_started_again_and_the_training_ends_at_the_same_
     run.run(CONFIG, store)
     killer.join()
     assert killed
+
+
+def test_a_killed_worker_is_replaced_and_ends_at_the_same_weights(trained, tmp_path):
+    store = Store(str(tmp_path / "store"))
+    run_and_kill("RayTrainWorker", store)
+    assert networks(store) == networks(trained)
+
+
+@pytest.mark.slow
+def test_a_killed_controller_is_started_again_and_the_training_ends_at_the_same_weights(trained, tmp_path, capsys):
+    store = Store(str(tmp_path / "store"))
+    run_and_kill("TrainController", store)
     assert networks(store) == networks(trained)
     printed = capsys.readouterr().err
     assert "the controller of Ray Train died; it is started again" in printed
