@@ -62,6 +62,16 @@ class CircularConv2d(nn.Conv2d):
         return super().forward(circular_pad(x, self.kernel_size[0] // 2))
 
 
+class Halving(nn.Conv2d):
+    """4x4 convolution with stride 2 on a torus."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, 4, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(circular_pad(x, 1))
+
+
 class UpsampleConv2d(nn.Conv2d):
     """Nearest-neighbour upsampling by 2, then a circular convolution, in one step on the small lattice.
 

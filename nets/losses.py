@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -33,3 +33,24 @@ def generator_loss(fakes: Sequence[Tensor]) -> Tensor:
     Source: VAE-GAN hybrid (2023), equations (2) and (3).
     """
     return torch.stack([softplus(-fake).mean() for fake in fakes]).mean()
+
+
+def wasserstein_distance(real: Tensor, fake: Tensor) -> Tensor:
+    """E[C(x_d)] - E[C(x_f)] from scores ``(B,)``: what the critic makes large and the generator small.
+
+    Source: Arjovsky et al. (2017).
+    """
+    return real.mean() - fake.mean()
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, draw: Callable[[int, int], Tensor]
+) -> Tensor:
+    """E[(|grad C(x)| - 1)^2] at points x between data and fakes ``(B, ...)``, the share of each uniform in [0, 1].
+
+    Source: Gulrajani et al. (2017).
+    """
+    share = torch.special.ndtr(draw(len(real), 1)).view(-1, *[1] * (real.ndim - 1))
+    between = torch.lerp(fake, real, share).requires_grad_(True)
+    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -62,23 +64,40 @@ class Measured(NamedTuple):
         columns: see :func:`measure`.
         features: see :func:`features`, ``(n, f)``.
         amplitudes: sums of |F(k)| and of its square over the configurations, ``(2, L, L)``, for the k-space MSE.
+        curves: the model's curves of some of them, each ``(m, points)``.
     """
 
     columns: pd.DataFrame
     features: Tensor
     amplitudes: Tensor
+    curves: dict[str, Tensor]
 
     @classmethod
-    def of(cls, spins: Tensor, model: SpinModel) -> Measured:
+    def of(
+        cls,
+        spins: Tensor,
+        model: SpinModel,
+        checks: Mapping[str, Tensor] = MappingProxyType({}),
+        curved: np.ndarray | None = None,
+    ) -> Measured:
+        """Of configurations ``(n, components, L, L)``.
+
+        Args:
+            checks: further columns, see :meth:`nets.system.SystemSettings.label_checks`.
+            curved: bool ``(n,)``, whose curves are measured; None for none.
+        """
         structure = model.structure_factor(spins)
         amplitude = structure.sqrt().double()
         sums = torch.stack((amplitude.sum(0), amplitude.square().sum(0)))
-        return cls(measure(spins, model), features(structure), sums)
+        columns = measure(spins, model).assign(**{name: values.tolist() for name, values in checks.items()})
+        curves = {} if curved is None else model.measure_curves(spins[torch.from_numpy(curved)])
+        return cls(columns, features(structure), sums, curves)
 
     @classmethod
     def joined(cls, parts: Sequence[Measured]) -> Measured:
-        frames, found, sums = zip(*parts, strict=True)
-        return cls(pd.concat(frames, ignore_index=True), torch.cat(found), torch.stack(sums).sum(0))
+        frames, found, sums, curves = zip(*parts, strict=True)
+        joined = {name: torch.cat([part[name] for part in curves]) for name in curves[0]}
+        return cls(pd.concat(frames, ignore_index=True), torch.cat(found), torch.stack(sums).sum(0), joined)
 
 
 def judge(generated: Measured, real: Measured, model: SpinModel) -> dict[str, float]:

@@ -30,10 +30,15 @@ Width = Annotated[int, Field(gt=0, le=2**16)]
 
 
 class Batch(NamedTuple):
-    """Spins ``(B, components, L, L)`` and the labels that the system asked for."""
+    """Spins ``(B, components, L, L)`` and the labels that the system asked for.
+
+    Attributes:
+        done: share of the training's steps before this one.
+    """
 
     spins: Tensor
     labels: Labels = MappingProxyType({})
+    done: float = 0.0
 
 
 class Decoder(Protocol):
@@ -63,6 +68,9 @@ class SystemSettings(Tagged, ABC):
     def label(self) -> str:
         """Its name with the weights of its losses, in the name of an artifact."""
 
+    def check(self, model: SpinModel) -> None:
+        """Raise ValueError unless it makes configurations of this spin model."""
+
     @property
     @abstractmethod
     def decoder(self) -> str: ...
@@ -90,6 +98,10 @@ class SystemSettings(Tagged, ABC):
     @abstractmethod
     def step(self, system: System, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """One update of every network on a batch; returns the losses before it, as tensors."""
+
+    def label_checks(self, spins: Tensor, labels: Labels) -> dict[str, Tensor]:
+        """How far each configuration ``(B, components, L, L)`` is what its labels ask for, numbers ``(B,)`` by name."""
+        return {}
 
     @property
     def held_out(self) -> tuple[str, ...]:
@@ -142,6 +154,7 @@ SYSTEMS: Registry[SystemSettings] = Registry(
         "vae": "nets.vaegan:VAEGANConfig",
         "gan": "nets.vaegan:VAEGANConfig",
         "hybrid": "nets.vaegan:VAEGANConfig",
+        "cwgan": "nets.unet:WGANConfig",
     },
 )
 

@@ -118,7 +118,8 @@ def fit(
         first = number % epoch_steps * batch
         rows = order[first : first + batch][rank() :: workers()]
         draw = _noise(_generator(seed, 1, number), system.device)
-        for name, loss in system.settings.step(system, data.rows(rows, system.device), draw).items():
+        shown = data.rows(rows, system.device)._replace(done=number / steps.stop)
+        for name, loss in system.settings.step(system, shown, draw).items():
             total[name] = total.get(name, 0) + loss.detach()
         counted += 1
         if (number + 1) % every == 0 or number == steps[-1]:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from nets.layers import BatchNorm2d, CircularConv2d, UpsampleConv2d, circular_pad, unit_spins
+from nets.layers import BatchNorm2d, CircularConv2d, Halving, UpsampleConv2d, unit_spins
 from nets.losses import discriminator_loss, generator_loss, kl_divergence, reconstruction
 from nets.system import Batch, Draw, Labels, System, SystemSettings, Width, adam
 from nets.training import update
@@ -142,16 +142,6 @@ class VAEGANConfig(SystemSettings):
         else:
             update(system, (losses["generator"], ["generator"]))
         return losses
-
-
-class Halving(nn.Conv2d):
-    """4x4 convolution with stride 2 on a torus."""
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__(in_channels, out_channels, 4, stride=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(circular_pad(x, 1))
 
 
 def _activation(channels: int, normalised: bool) -> list[nn.Module]:

@@ -35,7 +35,7 @@ def load(
         source: a path, or else the name of a shipped file; None for defaults alone.
         scale: a key of the file's ``scales``, whose content is laid over the file's; the file's own ``scale`` if None.
         settings: dotted keys and their values, laid over both.
-        references: by key, what a section is if the file gives a name in its place.
+        references: by key, what a section is if the file, or the settings, give a name in its place.
         defaults: dotted keys and their values where the file says nothing.
 
     Raises:
@@ -49,12 +49,15 @@ def load(
     scale = own if scale is None else scale
     if scale is not None:
         content = _merge(content, _scale(scales, scale, where))
+    settings = dict(settings or {})
     for key, resolve in (references or {}).items():
+        if isinstance(settings.get(key), str):
+            content[key] = settings.pop(key)
         if isinstance(content.get(key), str):
             content[key] = resolve(content[key], scale)
     for key, value in (defaults or {}).items():
         content = _merge(_nested(key, value), content)
-    for key, value in (settings or {}).items():
+    for key, value in settings.items():
         content = _merge(content, _nested(key, value))
     check(content, where)
     return validated(kind, content, where)

@@ -111,7 +111,7 @@ class ChiralMagnet(SpinModel):
         }
 
     def defects(self, spins: Tensor) -> Tensor:
-        return nodal_points(spins, self)
+        return nodal_points(spins, self).to(torch.int8)
 
     def structure_factor(self, spins: Tensor) -> Tensor:
         """|F[S_z]|^2 with the unitary transform, ``(..., L, L)``, as in the papers."""

@@ -6,7 +6,7 @@ To add one: a file with a class of :class:`SpinModel`, and a line in :data:`SPIN
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from physics.registry import Registry, Tagged
 from physics.render import spin_colors
+from physics.thermal import HEAT_CAPACITY, Response
 
 X, Y = -1, -2  # the axes of a configuration (..., components, L, L)
 
@@ -38,16 +39,34 @@ class Observable(NamedTuple):
     unit: str = ""
 
 
+class Curve(NamedTuple):
+    """Numbers of each configuration against something: a correlation against a distance.
+
+    Attributes:
+        at: what they are against, ``(points,)``.
+        label, against: as axes and tables show the numbers, and what they are against.
+        tolerance: two ensembles agree at a point if their means differ by less than this share of the largest; None:
+            they are compared by the coefficient of determination.
+    """
+
+    at: np.ndarray
+    label: str
+    against: str
+    tolerance: float | None = None
+
+
 class SpinModel(Tagged, ABC):
     """Classical spins on a square lattice; configurations are ``(..., components, L, L)``, axis -2 is y, axis -1 is x.
 
     Attributes:
         components: of a spin.
         defect: what its defects are called, a plural noun.
+        defect_at: where a defect lies beside the site that it is listed at, in sites along x and y.
     """
 
     components: ClassVar[int]
     defect: ClassVar[str] = "defects"
+    defect_at: ClassVar[float] = 0.0
 
     @property
     @abstractmethod
@@ -75,9 +94,29 @@ class SpinModel(Tagged, ABC):
     def observables(self) -> dict[str, Observable]:
         """By name, the columns of a data set in their order; "energy" is one of them."""
 
+    @property
+    def responses(self) -> dict[str, Response]:
+        """By name, what configurations at a temperature have together."""
+        return {"heat_capacity": HEAT_CAPACITY}
+
+    def curves(self, L: int) -> dict[str, Curve]:
+        """By name, what :meth:`measure_curves` measures on a lattice of L x L."""
+        return {}
+
+    def measure_curves(self, spins: Tensor) -> dict[str, Tensor]:
+        """Of configurations ``(n, components, L, L)``, each ``(n, points)``, by the names of :meth:`curves`."""
+        return {}
+
+    def baselines(self, labels: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+        """Configurations ``(n, components, L, L)`` for labels ``(n, ...)`` by what a person could make without a model.
+
+        A conditional system is held against them; by name, none where nothing is known.
+        """
+        return {}
+
     @abstractmethod
     def defects(self, spins: Tensor) -> Tensor:
-        """Where the defects are, bool ``(..., L, L)``."""
+        """Where the defects are, int8 ``(..., L, L)``: their charge, 1 for those that have no sign, 0 for none."""
 
     def colors(self, spins: np.ndarray) -> np.ndarray:
         """RGB in [0, 1], ``(..., L, L, 3)``, of spins ``(..., components, L, L)``."""
@@ -118,7 +157,7 @@ class SpinModel(Tagged, ABC):
 
     def count_defects(self, spins: Tensor) -> Tensor:
         """How many defects each configuration has, ``(...)``."""
-        return self.defects(spins).sum((-2, -1))
+        return (self.defects(spins) != 0).sum((-2, -1))
 
     @property
     def defect_column(self) -> str:
@@ -126,7 +165,9 @@ class SpinModel(Tagged, ABC):
         return self.defect.replace(" ", "_")
 
 
-SPIN_MODELS: Registry[SpinModel] = Registry(SpinModel, "spin model", {"chiral": "physics.chiral:ChiralMagnet"})
+SPIN_MODELS: Registry[SpinModel] = Registry(
+    SpinModel, "spin model", {"chiral": "physics.chiral:ChiralMagnet", "xy": "physics.xy:XY"}
+)
 
 AnySpinModel = Annotated[SerializeAsAny[SpinModel], BeforeValidator(partial(SPIN_MODELS.parse, default="chiral"))]
 """A field of settings that holds any spin model; the chiral magnet, if it names none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -36,6 +37,27 @@ def correlation(spins: Tensor, a: tuple[int, int] = (1, 1)) -> Tensor:
     """
     spins = torch.as_tensor(spins)
     return (spins * torch.roll(spins, (-a[0], -a[1]), dims=(X, Y))).sum(-3).mean((-2, -1))
+
+
+def distances(L: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances between sites on the torus, ascending, and the number of each step's, ``(L, L)``, step 0 at [0, 0]."""
+    step = np.minimum(np.arange(L), L - np.arange(L))
+    squared, which = np.unique(step[:, None] ** 2 + step[None, :] ** 2, return_inverse=True)
+    return np.sqrt(squared), which.reshape(L, L)
+
+
+def correlation_function(spins: Tensor) -> Tensor:
+    """<S_i . S_j> of each configuration against the distance of i and j, ``(n, components, L, L)`` to ``(n, points)``.
+
+    The mean over all pairs at each of :func:`distances`, on the torus.
+    """
+    spins = torch.as_tensor(spins)
+    L = spins.shape[-1]
+    power = torch.fft.fft2(spins.double()).abs().square().sum(-3)
+    product = (torch.fft.ifft2(power).real / L**2).flatten(1)
+    at, which = distances(L)
+    sums = product.new_zeros(len(spins), len(at)).index_add_(1, torch.from_numpy(which.ravel()), product)
+    return sums / torch.from_numpy(np.bincount(which.ravel()))
 
 
 def nodal_points(spins: Tensor, magnet: ChiralMagnet, threshold: float = 1.0) -> Tensor:

@@ -71,9 +71,11 @@ def draw_energy_density(axes: Axes, spins: np.ndarray, model: SpinModel, title: 
 
 
 def circle_defects(axes: Axes, spins: np.ndarray, model: SpinModel) -> None:
-    """A red circle around each defect of a map."""
-    for y, x in model.defects(torch.as_tensor(spins)).nonzero().tolist():
-        axes.plot(x, y, "o", mfc="none", mec="red", ms=10)
+    """A circle around each defect of a map, red, and blue where its charge is negative."""
+    charge = model.defects(torch.as_tensor(spins))
+    for y, x in charge.nonzero().tolist():
+        color = "red" if charge[y, x] > 0 else "blue"
+        axes.plot(x + model.defect_at, y + model.defect_at, "o", mfc="none", mec=color, ms=10)
 
 
 def state_figure(spins: np.ndarray, model: SpinModel, title: str) -> Figure:
@@ -93,6 +95,20 @@ def row_figure(states: np.ndarray, model: SpinModel, titles: list[str]) -> Figur
     for axis, spins, title in zip(np.atleast_1d(axes), states, titles, strict=True):
         draw_spins(axis, spins, model, title)
         circle_defects(axis, spins, model)
+    return figure
+
+
+def arrows_figure(states: np.ndarray, model: SpinModel, titles: Sequence[str], columns: int = 4) -> Figure:
+    """Planar spins ``(n, 2, L, L)`` as arrows, coloured by their angle, with their defects circled."""
+    rows = -(-len(states) // columns)
+    figure, axes = figure_of(rows, columns, (3.6 * columns, 3.8 * rows), squeeze=False)
+    for axis in axes.flat[len(states) :]:
+        axis.axis("off")
+    for axis, spins, title in zip(axes.flat, states, titles, strict=False):
+        colors = model.colors(spins).reshape(-1, 3)
+        axis.quiver(spins[0], spins[1], color=colors, pivot="mid", scale=1, scale_units="xy", width=0.009, headwidth=4)
+        circle_defects(axis, spins, model)
+        axis.set(xticks=[], yticks=[], aspect="equal", title=title)
     return figure
 
 

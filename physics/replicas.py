@@ -51,11 +51,9 @@ class Replicas:
         """Spins with Bloch vectors, or random directions, into the kernel's layout."""
         L = self.L
         generators = [np.random.default_rng([seed, int(index)]) for index in indices]
-        seeds = np.stack([g.integers(1, 2**32, (2, L // 2), dtype=np.uint32) for g in generators])
+        self._rng = layout.generator_states(generators, L)
         if spins is None:
             spins = np.stack([g.standard_normal((3, L, L), np.float32) for g in generators])
-        self._rng = np.ones((2, layout.lanes(L, self.size)), np.uint32)
-        self._rng[:, : L // 2 * self.size] = seeds.transpose(1, 2, 0).reshape(2, -1)
         self._spins = layout.pack(self._unit(spins), periodic_x=not self.magnet.open_x)
         self._vacant = layout.split(~self.magnet.sites(L)) if self.magnet.mask else np.empty((2, L, 0), bool)
 

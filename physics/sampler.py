@@ -62,7 +62,13 @@ class Sampler(Tagged, ABC):
 
 
 SAMPLERS: Registry[Sampler] = Registry(
-    Sampler, "sampler", {"annealing": "physics.annealing:Annealing", "tempering": "physics.tempering:Tempering"}
+    Sampler,
+    "sampler",
+    {
+        "annealing": "physics.annealing:Annealing",
+        "tempering": "physics.tempering:Tempering",
+        "metropolis": "physics.metropolis:Metropolis",
+    },
 )
 
 AnySampler = Annotated[SerializeAsAny[Sampler], BeforeValidator(partial(SAMPLERS.parse, default="annealing"))]

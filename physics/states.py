@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.lib.format import open_memmap
 
 from physics import ovf
@@ -88,6 +89,59 @@ def read_together(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("states to import: expected the same sites to be zero in all of them, and not all sites")
     unit = spins / np.where(present, length, 1)[:, None] * present[:, None]
     return unit.astype(np.float32), present[0]
+
+
+def read_charges(path: Path, L: int) -> list[tuple[int, int, int]]:
+    """Vortices of a file as (x, y, charge): of the plaquettes whose lower left corners are the sites (x, y).
+
+    A CSV file has a line for each, with the columns x, y and charge.  A PNG image of L x L pixels, y upward, has red
+    pixels for +1 and blue ones for -1.
+
+    Raises:
+        ValueError: it is neither, a vortex lies outside the lattice or on another, has another charge than 1 and -1, or
+            they do not add up to zero.
+    """
+    check_file(path)
+    found = _charges_of_image(path, L) if path.suffix.lower() == ".png" else _charges_of_table(path)
+    for x, y, charge in found:
+        if not (0 <= x < L and 0 <= y < L):
+            raise ValueError(f"expected plaquettes from (0, 0) to ({L - 1}, {L - 1}), found ({x}, {y})")
+        if charge not in (-1, 1):
+            raise ValueError(f"expected charges of 1 or -1, found {charge} at ({x}, {y})")
+    places = [(x, y) for x, y, _ in found]
+    for place in places:
+        if places.count(place) > 1:
+            raise ValueError(f"expected one vortex a plaquette, found {places.count(place)} at {place}")
+    if total := sum(charge for _, _, charge in found):
+        raise ValueError(f"expected charges that add up to 0, as on every torus, found a sum of {total}")
+    return found
+
+
+def _charges_of_table(path: Path) -> list[tuple[int, int, int]]:
+    try:
+        table = pd.read_csv(path, skipinitialspace=True)
+    except Exception as error:  # pandas has many of its own
+        raise ValueError(f"expected a CSV file of x, y, charge: {reason(error)}") from None
+    if missing := {"x", "y", "charge"} - set(table):
+        raise ValueError(f"expected the columns x, y and charge, found no {min(missing)}")
+    numbers = table[["x", "y", "charge"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    if not np.equal(np.mod(numbers, 1), 0).all():  # what is no number is not equal
+        raise ValueError("expected whole numbers in every line of x, y and charge")
+    return [(int(x), int(y), int(charge)) for x, y, charge in numbers]
+
+
+def _charges_of_image(path: Path, L: int) -> list[tuple[int, int, int]]:
+    from matplotlib.image import imread
+
+    try:
+        pixels = imread(path)[::-1]
+    except Exception as error:
+        raise ValueError(f"expected a PNG image: {reason(error)}") from None
+    if pixels.ndim != 3 or pixels.shape[:2] != (L, L):
+        raise ValueError(f"expected a coloured image of {L} x {L} pixels, found {' x '.join(map(str, pixels.shape))}")
+    red, green, blue = np.moveaxis(pixels[..., :3], -1, 0) > 0.5
+    charge = (red & ~blue & ~green).astype(int) - (blue & ~red & ~green)
+    return [(int(x), int(y), int(charge[y, x])) for y, x in np.argwhere(charge)]
 
 
 def mask_named(text: str, L: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from physics.model import SpinModel
+from physics.model import Curve, SpinModel
 from physics.render import circle_defects, draw_spins, figure_of
 
 ZOOM = 8  # sites on each side of a defect
@@ -86,6 +86,63 @@ def samples_figure(table: pd.DataFrame, model: SpinModel) -> Figure:
         axis.set(xlabel="mean energy", title=title)
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize="small")
+    return figure
+
+
+def averages_figure(tables: dict[str, pd.DataFrame], labels: pd.DataFrame, model: SpinModel) -> Figure:
+    """Every figure of each ensemble against the label that takes most values, a line for each value of the others.
+
+    Args:
+        tables: of :func:`nets.conditional.averages`, the data first.
+        labels: of the groups.
+    """
+    x = max(labels, key=lambda name: labels[name].nunique())
+    first = next(iter(tables.values()))
+    names = list(dict.fromkeys(first["figure"]))
+    labelled = {name: observable.label for name, observable in model.observables.items()}
+    labelled |= {name: response.label for name, response in model.responses.items()}
+    columns = 3
+    rows = -(-len(names) // columns)
+    figure, axes = figure_of(rows, columns, (13, 3.2 * rows))
+    for axis in axes.flat[len(names) :]:
+        axis.axis("off")
+    for axis, name in zip(axes.flat, names, strict=False):
+        for number, (whose, table) in enumerate(tables.items()):
+            part = table[table["figure"] == name]
+            others = [key for key in labels if key != x and labels[key].nunique() > 1]
+            for _, line in part.groupby(others) if others else [(None, part)]:
+                style = {"color": "k", "lw": 2} if number == 0 else {"color": f"C{number}", "lw": 1}
+                axis.errorbar(line[x], line["value"], line["error"], marker=".", label=whose, **style)
+        data = first[first["figure"] == name]["value"]
+        reach = max(np.ptp(data), 0.05 * data.abs().max(), 1e-9)
+        axis.set_ylim(data.min() - reach, data.max() + reach)
+        axis.set(xlabel=x, title=labelled.get(name, name.replace("_", " ")))
+    handles, said = axes.flat[0].get_legend_handles_labels()
+    once = dict(zip(said, handles, strict=True))
+    axes.flat[0].legend(once.values(), once.keys(), fontsize="x-small")
+    return figure
+
+
+def curves_beside_figure(
+    ensembles: dict[str, dict[str, Tensor]], labels: pd.DataFrame, curves: dict[str, Curve]
+) -> Figure:
+    """Mean curves of each ensemble, the first in black: a row a curve, and the first, middle and last group.
+
+    Args:
+        ensembles: by name ``(groups, points)`` of each curve.
+        labels: of the groups.
+    """
+    shown = sorted({0, len(labels) // 2, len(labels) - 1})
+    figure, axes = figure_of(len(curves), len(shown), (4 * len(shown), 2.6 * len(curves)), squeeze=False)
+    for row, (name, curve) in zip(axes, curves.items(), strict=True):
+        for axis, group in zip(row, shown, strict=True):
+            for number, (whose, found) in enumerate(ensembles.items()):
+                style = {"color": "k", "lw": 2} if number == 0 else {"color": f"C{number}", "lw": 1}
+                axis.plot(curve.at, found[name][group].numpy(), label=whose, **style)
+            axis.set(xlabel=curve.against, ylabel=curve.label)
+    for axis, group in zip(axes[0], shown, strict=True):
+        axis.set_title(", ".join(f"{key} {labels[key][group]:.4g}" for key in labels), fontsize="small")
+    axes[0, 0].legend(fontsize="x-small")
     return figure
 
 

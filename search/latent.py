@@ -242,7 +242,7 @@ def watch_refinement(
             columns = columns.assign(step=end, sample=range(len(z)), logit=discriminator(spins).cpu().numpy())
         if end == 0:
             chosen = int(columns[model.defect_column].argmax())
-            darker = darker_share(cam, model.defects(spins))
+            darker = darker_share(cam, model.defects(spins) != 0)
         parts.append(columns)
         watched.append((int(end), spins[chosen], cam[chosen]))
         progress(int(end), steps)

@@ -62,7 +62,7 @@ class Ising(SpinModel):
 
     def defects(self, spins: Tensor) -> Tensor:
         s = torch.as_tensor(spins)[..., 0, :, :]
-        return s * _neighbours(s) < -3.5
+        return (s * _neighbours(s) < -3.5).to(torch.int8)
 
     def symmetries(self, L: int) -> dict[str, Transformation]:
         return {**translations(L), "quarter turn": quarter_turn}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -26,11 +27,12 @@ def plan(kind: str, config: BaseModel, of: Sequence[str]) -> list[str]:
 
 
 class Found(NamedTuple):
-    """What an analysis finds: figures for its card, a table for a Parquet file, sections for its page."""
+    """What an analysis finds: figures for its card, a table for a Parquet file, sections for its page, other files."""
 
     figures: dict[str, Any]
     table: pd.DataFrame
     sections: list[Section]
+    files: Mapping[str, bytes] = MappingProxyType({})
 
 
 def run(
@@ -64,4 +66,4 @@ def _commit(
     source = origin(store, "analyses", name, config, command, parents)
     sections = [*found.sections, Section("Figures", rows=listed(numbers))]
     files = drawn(lambda: page(f"{kind} of {', '.join(of)}", "", sections, source), config)
-    store.commit("analyses", name, card, {**files, f"{kind}.parquet": parquet.getvalue()})
+    store.commit("analyses", name, card, {**files, f"{kind}.parquet": parquet.getvalue(), **found.files})

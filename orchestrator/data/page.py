@@ -9,10 +9,12 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from nets.conditional import averages, grouped
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig
 from orchestrator.page import Origin, Section, listed, page, spread, strip_section
 from physics.render import figure_of, histograms_figure, state_figure, structure_figure
+from search.figures import averages_figure
 
 SAMPLED_SITES = 2**21  # of configurations that the page looks at one by one
 EXACT = 1e-4  # J; a state so near the exact lowest energy is counted as one
@@ -67,6 +69,7 @@ def dataset_page(
             state_figure(lowest.numpy(), model, energy),
         ),
         *([_curves(columns)] if any(values.ndim == 2 for values in columns.values()) else []),
+        *(_thermal(config, columns) if "temperature" in columns else []),
         Section("Made by", note),
     ]
     summary = f"{len(frame)} configurations of a {type(model).__name__}, L = {config.L}, by {config.sampler.name}."
@@ -101,6 +104,22 @@ def _histograms(frame: pd.DataFrame, defects: np.ndarray, config: DatasetConfig)
     columns = {labels.get(str(name), str(name)): frame[name].to_numpy() for name in frame} | {model.defect: defects}
     exact = model.ground_state_energy(config.L)
     return histograms_figure(columns, {} if exact is None else {labels["energy"]: exact})
+
+
+def _thermal(config: DatasetConfig, columns: dict[str, np.ndarray]) -> list[Section]:
+    """Averages of the configurations at each temperature, and with each of the other labels."""
+    model, known = config.hamiltonian, config.sampler.labels
+    groups = grouped({name: columns[name] for name in known})
+    frame = pd.DataFrame({name: columns[name] for name in model.observables})
+    table = averages(frame, groups, model, int(model.sites(config.L).sum()))
+    if table.empty:
+        return []
+    texts = [f"{value:.5g} ± {error:.2g}" for value, error in zip(table["value"], table["error"], strict=True)]
+    said = table.assign(said=texts)
+    keys = list(groups.labels)
+    wide = said.pivot(index=keys, columns="figure", values="said")[list(dict.fromkeys(table["figure"]))].reset_index()
+    text = "Means of independent configurations and their standard errors; of fluctuations by the jackknife."
+    return [Section("Averages", text, averages_figure({"data": table}, groups.labels, model)), Section("", rows=wide)]
 
 
 def _curves(columns: dict[str, np.ndarray]) -> Section:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,11 +18,19 @@ SAMPLES = [
     Setting("step_size", float, "Size of each of these steps.", 0.01),
     LANGEVIN,
 ]
+FIELDS = [
+    Setting("temperature", float, "Temperature, in units of J.", 0.1),
+    Setting("n", int, "Fields.", 1000),
+    Setting("L", int, "Sites along each edge. Default: of the model.", None, "--L"),
+    Setting("polish", int, "Metropolis sweeps of each field, its charges held, towards equilibrium.", 0),
+    Setting("overrelaxation", int, "Over-relaxation sweeps after each of them.", 4),
+]
 
 
 def register(app: typer.Typer) -> None:
     making(app, "sample", PANEL, SAMPLES)(sample)
     making(app, "evaluate", PANEL, SAMPLES)(evaluate)
+    making(app, "reconstruct", PANEL, FIELDS)(reconstruct)
 
 
 def sample(
@@ -68,4 +76,42 @@ def evaluate(
         store,
         lambda: artifact.plan("evaluate", config, names),
         lambda: run.evaluate(config, names, store),
+    )
+
+
+def reconstruct(
+    common: Common,
+    charges: Annotated[
+        Path | None,
+        typer.Option(help="Vortices: a CSV file of x, y, charge, or a PNG of red +1, blue -1. Default: none."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A model of the store. Default: the newest that takes charges.")
+    ] = None,
+) -> Job:
+    """Make microscopic fields with given vortices at a temperature: statistics, pictures, .npy and Parquet."""
+    from orchestrator.analysis import artifact
+    from orchestrator.errors import RequestError
+    from orchestrator.evaluation import reconstruction
+    from orchestrator.evaluation.request import ReconstructConfig
+    from orchestrator.training.trained import TrainedModel, conditioned_on
+    from physics.registry import cut
+    from physics.states import read_charges
+
+    config = common.request(ReconstructConfig)
+    store = common.existing
+    name = store.find(model, "models")[1] if model else conditioned_on("charges", store)
+    found: dict[str, Any] = {"L": config.L or TrainedModel(name, store).settings.L}
+    if charges is not None:
+        try:
+            found["charges"] = read_charges(charges, found["L"])
+        except ValueError as error:
+            raise RequestError(f"--charges {cut(charges)}: {error}") from None
+    config = common.request(ReconstructConfig, found)
+    reconstruction.check(config, name, store)
+    return Job(
+        "analyses",
+        store,
+        lambda: artifact.plan("reconstruct", config, [name]),
+        lambda: reconstruction.run(config, name, store),
     )

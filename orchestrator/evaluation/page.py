@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pandas as pd
+from torch import Tensor
 
+from nets.conditional import CURVED, Groups
 from orchestrator.page import Section
 from physics.model import SpinModel
-from search.figures import samples_figure
+from search.figures import averages_figure, curves_beside_figure, samples_figure
 
 
 def evaluation_sections(table: pd.DataFrame, summary: pd.DataFrame, model: SpinModel) -> list[Section]:
@@ -20,4 +22,47 @@ def evaluation_sections(table: pd.DataFrame, summary: pd.DataFrame, model: SpinM
             "scatter.png",
         ),
         Section("Each training", rows=table.drop(columns="data_energy")),
+    ]
+
+
+def conditional_sections(
+    tables: dict[str, pd.DataFrame],
+    curves: dict[str, dict[str, Tensor]],
+    scores: dict[str, pd.DataFrame],
+    shapes: dict[str, dict[str, float]],
+    groups: Groups,
+    model: SpinModel,
+    L: int,
+) -> list[Section]:
+    """Ensembles beside the data, group by group of equal labels; see :func:`orchestrator.evaluation.run.compared`."""
+    accuracy = pd.DataFrame(
+        {name: dict(zip(score["figure"], score["r_squared"], strict=True)) for name, score in scores.items()}
+    )
+    shape = pd.DataFrame(shapes)
+    return [
+        Section(
+            "Against the labels",
+            "Means over the configurations of each group of equal labels, with their standard errors.",
+            averages_figure(tables, groups.labels, model),
+            "groups.png",
+            cover=True,
+        ),
+        Section(
+            "Accuracy of the means",
+            "R² over the groups: 1 is a perfect fit, below 0 is worse than the mean of the data.",
+            rows=accuracy.map("{:.3f}".format).reset_index(names="figure"),
+        ),
+        Section(
+            "Curves",
+            f"Means over {CURVED} configurations of the first, the middle and the last group. Black: the data.",
+            curves_beside_figure(curves, groups.labels, model.curves(L)),
+            "curves.png",
+        ),
+        Section(
+            "Accuracy of the curves",
+            "R² of the correlation; of the others the share of points within 5 % of the data's largest value. "
+            "Means over the groups.",
+            rows=shape.map("{:.3f}".format).reset_index(names="curve"),
+        ),
+        *(Section(f"{name}, figure by figure", rows=score.round(5)) for name, score in scores.items()),
     ]

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from nets.conditional import accuracies, averages, curve_accuracies, grouped, mean_curves
 from nets.metrics import NEIGHBOURS, Measured, judge, summarised
 from nets.sampling import ddls, decode, noise_of, prior
+from nets.system import Labels
 from orchestrator.analysis import artifact
 from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data import shards
-from orchestrator.data.request import DatasetConfig
 from orchestrator.errors import RequestError
-from orchestrator.evaluation.page import evaluation_sections
+from orchestrator.evaluation.page import conditional_sections, evaluation_sections
 from orchestrator.evaluation.request import SampleConfig
+from orchestrator.page import Section
 from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
 
 BLOCK = 256  # samples made, and measured, together
+MODEL, DATA = "model", "data"
 
 
 def blocks(config: SampleConfig) -> range:
@@ -35,53 +38,80 @@ def block(config: SampleConfig, trained: TrainedModel, number: int) -> Tensor:
     """Spins of the ``number``-th block of samples, the same whoever makes it."""
     rows = slice(number * BLOCK, (number + 1) * BLOCK)
     codes = torch.from_numpy(prior(config.n, trained.settings.latent, config.seed))[rows]
-    labels = {name: values[rows] for name, values in trained.labels(config.n).items()}
+    labels = _rows(trained.labels(config.n), rows)
     if config.steps:
         noise = noise_of(config.seed, number) if config.langevin else None
         codes = ddls(trained.decoder, trained.discriminator, codes, config.steps, config.step_size, noise, labels)
     return decode(trained.decoder, codes, labels)
 
 
+def _rows(labels: Labels, rows: slice) -> dict[str, Tensor]:
+    return {name: values[rows] for name, values in labels.items()}
+
+
 def sample(config: SampleConfig, name: str, store: Store) -> Tensor:
     """Spins ``(n, components, L, L)``: from the prior, then refined by the discriminator for ``steps`` steps."""
     connect()
-    pieces = [(name, config, number) for number in blocks(config)]
+    pieces = [Piece(name, config, number) for number in blocks(config)]
     parts = _on_actors(f"samples of {name}", sampler, store, pieces)
     return torch.from_numpy(np.concatenate(parts))
 
 
-Block = tuple[str, SampleConfig, int]
-"""Which model, how it is sampled, and the number of a block of samples."""
+class Piece(NamedTuple):
+    """A block of configurations.
+
+    Attributes:
+        model: that makes them, or whose data or baselines they are.
+        source: MODEL, DATA, or the name of a baseline.
+    """
+
+    model: str
+    config: SampleConfig
+    number: int
+    source: str = MODEL
+
+    def spins(self, trained: TrainedModel) -> Tensor:
+        """Of the block; of the data the last ``n`` configurations, which training has not seen up to its validation."""
+        if self.source == MODEL:
+            return block(self.config, trained, self.number)
+        rows = slice(self.number * BLOCK, min(self.config.n, (self.number + 1) * BLOCK))
+        if self.source == DATA:
+            data = shards.read(trained.dataset.name, trained.store)
+            return data[np.arange(rows.start, rows.stop) - self.config.n + len(data)]
+        labels = _rows(trained.labels(self.config.n), rows)
+        return trained.model.baselines(labels, self.config.seed + self.number)[self.source]
 
 
-def sampler(store: Store) -> Callable[[Block], np.ndarray]:
+def sampler(store: Store) -> Callable[[Piece], np.ndarray]:
     """Spins of blocks, by models that are loaded once."""
     load = cache(lambda name: TrainedModel(name, store))
-    return lambda piece: block(piece[1], load(piece[0]), piece[2]).numpy()
+    return lambda piece: piece.spins(load(piece.model)).numpy()
 
 
-def measurer(store: Store) -> Callable[[Block], Measured]:
+def measurer(store: Store) -> Callable[[Piece], Measured]:
     """Figures of blocks, by models that are loaded once."""
-    load, spins = cache(lambda name: TrainedModel(name, store)), sampler(store)
-    return lambda piece: Measured.of(torch.from_numpy(spins(piece)), load(piece[0]).model)
+    load = cache(lambda name: TrainedModel(name, store))
+
+    def measured(piece: Piece) -> Measured:
+        trained, n = load(piece.model), piece.config.n
+        spins = piece.spins(trained)
+        labels, rows = trained.labels(n, every=True), slice(piece.number * BLOCK, (piece.number + 1) * BLOCK)
+        checks = trained.settings.label_checks(spins, _rows(labels, rows))
+        curved = grouped(labels).curved[rows] if labels else None
+        return Measured.of(spins, trained.model, checks, curved)
+
+    return measured
 
 
-def _on_actors(what: str, make: Callable[..., Any], store: Store, pieces: list[Block]) -> list[Any]:
+def _on_actors(what: str, make: Callable[..., Any], store: Store, pieces: list[Piece]) -> list[Any]:
     """What the function that ``make`` makes of the store says of each block."""
     parts: dict[int, Any] = {}
     with progress() as bar, Pool(what, make, (store,), len(pieces)) as pool:
         task = bar.add_task("blocks", total=len(pieces), note="")
         for number, part in pool.map(pieces):
             parts[number] = part
-            bar.update(task, advance=1, note=pieces[number][0])
+            bar.update(task, advance=1, note=pieces[number].model)
     return [parts[number] for number in sorted(parts)]
-
-
-def _data(config: SampleConfig, dataset: DatasetConfig, store: Store) -> Measured:
-    """The last ``n`` configurations, which training has seen but for its validation share."""
-    rows = torch.arange(dataset.configurations)[-config.n :]
-    spins = shards.read(dataset.name, store)
-    return Measured.joined([Measured.of(spins[part], dataset.hamiltonian) for part in rows.split(BLOCK)])
 
 
 def check(config: SampleConfig, names: Sequence[str], store: Store) -> list[TrainedModel]:
@@ -119,21 +149,57 @@ def evaluate(config: SampleConfig, names: Sequence[str], store: Store) -> tuple[
 
 
 def _judged(config: SampleConfig, models: list[TrainedModel], store: Store) -> artifact.Found:
-    ways = _ways(config, models)
+    first, ways = models[0], _ways(config, models)
+    config = config.model_copy(update={"n": min(config.n, first.dataset.configurations)})
     connect()
-    log(f"{config.n} samples of each of {len(models)} models, {len(ways) * len(blocks(config))} blocks")
-    pieces = [(trained.name, way, i) for trained, way in ways for i in blocks(config)]
+    baselines = first.baselines
+    sources = [Piece(first.name, config, 0, DATA), *(Piece(first.name, config, 0, name) for name in baselines)]
+    sources += [Piece(trained.name, way.model_copy(update={"n": config.n}), 0) for trained, way in ways]
+    log(f"{config.n} samples of each of {len(models)} models, {len(sources) * len(blocks(config))} blocks")
+    pieces = [source._replace(number=i) for source in sources for i in blocks(config)]
     with on_interrupt(lambda: "nothing of this evaluation"):
         parts = iter(_on_actors("evaluation", measurer, store, pieces))
-        model = models[0].model
-        real = _data(config, models[0].dataset, store)
-        rows = []
-        for trained, way in ways:
-            figures = judge(Measured.joined([next(parts) for _ in blocks(config)]), real, model)
-            label = {"model": trained.name, "system": trained.settings.label, "steps": way.steps}
-            rows.append({**label, **figures})
+        found = [Measured.joined([next(parts) for _ in blocks(config)]) for _ in sources]
+    real, made = found[0], found[1 + len(baselines) :]
+    rows = [
+        {"model": trained.name, "system": trained.settings.label, "steps": way.steps, **judge(part, real, first.model)}
+        for (trained, way), part in zip(ways, made, strict=True)
+    ]
     table = pd.DataFrame(rows)
-    summary = summarised(table, model)
-    sections = evaluation_sections(table, summary, model)
-    found = {"data_energy": float(table["data_energy"].iloc[0]), "rows": rows, "summary": summary.to_dict("records")}
-    return artifact.Found(found, table, sections)
+    summary = summarised(table, first.model)
+    sections = evaluation_sections(table, summary, first.model)
+    figures = {"data_energy": float(table["data_energy"].iloc[0]), "rows": rows, "summary": summary.to_dict("records")}
+    if first.settings.labels:
+        names = ["data", *baselines, *(f"{trained.name} {way.steps or ''}".strip() for trained, way in ways)]
+        beside = compared(dict(zip(names, found, strict=True)), first.labels(config.n, every=True), first)
+        figures |= beside.figures
+        sections = [*beside.sections, *sections]
+    return artifact.Found(figures, table, sections)
+
+
+class Compared(NamedTuple):
+    """A conditional system beside its data: figures for the card and sections for the page."""
+
+    figures: dict[str, Any]
+    sections: list[Section]
+
+
+def compared(found: dict[str, Measured], labels: Labels, trained: TrainedModel) -> Compared:
+    """Every ensemble beside the data, which are the first, group by group of equal labels.
+
+    Source: XY reconstruction (2024), figures 4 and 5.
+    """
+    model, L = trained.model, trained.settings.L
+    groups = grouped(labels)
+    N = int(model.sites(L).sum())
+    tables = {name: averages(part.columns, groups, model, N) for name, part in found.items()}
+    curves = {name: mean_curves(part.curves, groups.member[groups.curved]) for name, part in found.items()}
+    scores = {name: accuracies(tables["data"], table) for name, table in tables.items() if name != "data"}
+    shapes = {name: curve_accuracies(curves["data"], part, model, L) for name, part in curves.items() if name != "data"}
+    figures = {
+        "accuracy": {name: score.to_dict("records") for name, score in scores.items()},
+        "curve_accuracy": shapes,
+        "groups": groups.labels.to_dict("records"),
+        "averages": {name: table.to_dict("records") for name, table in tables.items()},
+    }
+    return Compared(figures, conditional_sections(tables, curves, scores, shapes, groups, model, L))

@@ -29,7 +29,9 @@ def train(
     common: Common,
     model: Annotated[
         str | None,
-        typer.Option(help="Shipped system: vae, gan, hybrid, vae-2022 or evae-2021; or a YAML file. Default: hybrid."),
+        typer.Option(
+            help="Shipped system: vae, gan, hybrid, vae-2022, evae-2021 or xy; or a YAML file. Default: hybrid."
+        ),
     ] = None,
     data: DataOption = None,
     workers: WorkersOption = None,
@@ -64,7 +66,7 @@ def training_options(common: Common, data: str | None, workers: str | None, gpu:
     """Settings that the options of a training stand for."""
     options: dict[str, Any] = {}
     if data is not None:
-        options["dataset"] = references(common)["dataset"](data, common.scale)
+        options["dataset"] = data
     if workers is not None:
         options["resources.workers"] = _worker_counts(workers)
     if gpu:

@@ -94,6 +94,7 @@ class TrainConfig(Settings):
     def _consistent(self) -> Self:
         if self.system.L != self.dataset.L:
             raise ValueError(f"system.L: expected the data set's {self.dataset.L}, found {self.system.L}")
+        self.system.check(self.dataset.hamiltonian)
         known = () if self.dataset.imported else self.dataset.sampler.labels
         for label in self.system.labels:
             if label not in known:

@@ -75,12 +75,28 @@ class TrainedModel:
         network = self.settings.networks(self.model.components)[part]()
         return load_weights(network, self.name, f"{part}.safetensors", self.store).requires_grad_(False)
 
-    def labels(self, count: int) -> Labels:
-        """Labels ``(count, ...)`` to sample with: those of the data's configurations, from the first on, repeated."""
+    @cached_property
+    def temperatures(self) -> list[float]:
+        """Of its data, ascending."""
+        return sorted({*map(float, shards.columns(self.dataset.name, self.store, ["temperature"])["temperature"])})
+
+    @property
+    def baselines(self) -> list[str]:
+        """Of a conditional system, names of what it is held against, see :meth:`SpinModel.baselines`."""
+        return list(self.model.baselines(self.labels(1), 0)) if self.settings.labels else []
+
+    def labels(self, count: int, every: bool = False) -> Labels:
+        """Labels ``(count, ...)`` to sample with: those of the data's last configurations, which are not trained on.
+
+        Args:
+            every: all labels that the data have, not those alone that the system is conditioned on.
+        """
+        wanted = self.dataset.sampler.labels if every else self.settings.labels
         if not self.settings.labels:
             return {}
-        found = shards.columns(self.dataset.name, self.store, self.settings.labels)
-        return {name: torch.from_numpy(np.resize(values, (count, *values.shape[1:]))) for name, values in found.items()}
+        found = shards.columns(self.dataset.name, self.store, wanted)
+        rows = np.arange(-count, 0) % self.dataset.configurations
+        return {name: torch.from_numpy(values[rows]) for name, values in found.items()}
 
 
 def load_weights(network: Network, name: str, file: str, store: Store) -> Network:
@@ -133,3 +149,13 @@ def best(store: Store) -> str | None:
     if len(alike) < len(diverse):
         log(f"models of several data sets; taking the best of {dataset}, whose are the newest (--model takes another)")
     return min(alike, key=order)[0]
+
+
+def conditioned_on(label: str, store: Store) -> str:
+    """The newest model that is conditioned on a label, or RequestError."""
+    found = [
+        (card.get("created", ""), name) for _, name, card in store.cards("models") if label in system_of(card).labels
+    ]
+    if not found:
+        raise RequestError(f"{store.root}: no model that takes {label}; orch train --model xy makes one")
+    return max(found)[1]

@@ -7,101 +7,20 @@ the others into them.
 
 from __future__ import annotations
 
-from typing import Any
-
-import llvmlite.binding as llvm
-import numba as nb
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
-if nb.config.CPU_FEATURES is None:  # LLVM holds back to 256-bit vectors unless told otherwise
-    _features = llvm.get_host_cpu_features().flatten()
-    if "+avx512f" in _features:
-        nb.config.CPU_FEATURES = _features + ",-prefer-256-bit"
-        nb.config.CPU_NAME = llvm.get_host_cpu_name()
-
-f32, i32, u32 = np.float32, np.int32, np.uint32
-
-
-def _bitcast(name: str, source: Any, target: Any, llvm_type: Any) -> Any:
-    def typer(typingctx, x):
-        def codegen(context, builder, signature, args):
-            return builder.bitcast(args[0], llvm_type)
-
-        return target(source), codegen
-
-    typer.__name__ = name
-    return intrinsic(typer)
-
-
-_float_bits = _bitcast("_float_bits", types.float32, types.int32, ir.IntType(32))
-_bits_float = _bitcast("_bits_float", types.int32, types.float32, ir.FloatType())
-
-inlined = nb.njit(fastmath=True, forceinline=True, error_model="numpy")
-# Whatever is compiled is inlined into what Python calls.  A callee of its own would be found by the linker in one of
-# two versions, that of this process or that of the cache, whose last bits differ.
-compiled = nb.njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
-
-
-@inlined
-def _exp_neg(a):
-    """exp(-a) for a >= 0, relative error 2e-7 (at most 1e-38 beyond a = 87)."""
-    y = min(a, f32(87.0)) * f32(-1.4426950408889634)
-    i = i32(y) - i32(1)
-    f = y - f32(i)
-    p = f32(0.00187757666) * f + f32(0.00898934013)
-    p = p * f + f32(0.055826318)
-    p = p * f + f32(0.240153617)
-    p = p * f + f32(0.693153073)
-    p = p * f + f32(0.999999925)
-    return p * _bits_float(i32(i32(i + i32(127)) << i32(23)))
-
-
-@inlined
-def _neg_log(x):
-    """-ln(x) for 0 < x <= 1, absolute error 3e-7, never negative."""
-    bits = _float_bits(x)
-    e = i32(i32(bits >> i32(23)) - i32(127))
-    t = _bits_float(i32(i32(bits & i32(0x007FFFFF)) | i32(0x3F800000))) - f32(1.0)
-    p = f32(0.0107645146) * t - f32(0.055145204)
-    p = p * t + f32(0.134674544)
-    p = p * t - f32(0.225898023)
-    p = p * t + f32(0.328242208)
-    p = p * t - f32(0.499471786)
-    p = p * t + f32(0.999981138)
-    return max(f32(0.0), f32(e) * f32(-0.6931471805599453) - p * t)
-
-
-@inlined
-def _cos_sin_pi(t):
-    """cos(pi t), sin(pi t) for -1 <= t <= 1, absolute error 2e-6."""
-    q = t * t
-    s = f32(-0.00437101492) * q + f32(0.0795006503)
-    s = s * q - f32(0.645925962)
-    s = t * (s * q + f32(1.57079514))
-    c = f32(0.00085819062) * q - f32(0.0208106275)
-    c = c * q + f32(0.253650745)
-    c = c * q - f32(1.23369821)
-    c = c * q + f32(0.999999953)
-    return f32(1.0) - f32(2.0) * s * s, f32(2.0) * s * c
-
-
-@inlined
-def _next(s0, s1):
-    """xoroshiro64* (Blackman and Vigna): 32 random bits and the state that follows."""
-    out = u32(s0 * u32(0x9E3779BB))
-    s1 = u32(s1 ^ s0)
-    rotated = u32(u32(s0 << u32(26)) | u32(s0 >> u32(6)))
-    s0 = u32(u32(rotated ^ s1) ^ u32(s1 << u32(9)))
-    return out, s0, u32(u32(s1 << u32(13)) | u32(s1 >> u32(19)))
-
-
-@inlined
-def _unit_interval(bits):
-    """A float32 in (0, 1] from the upper 24 bits."""
-    return f32(i32(bits >> u32(8)) + i32(1)) * f32(2.0**-24)
+from physics.kernels.arithmetic import (
+    compiled,
+    cos_sin_pi,
+    exp_neg,
+    f32,
+    i32,
+    inlined,
+    neg_log,
+    neighbours,
+    next_bits,
+    unit_interval,
+)
 
 
 @inlined
@@ -117,12 +36,12 @@ def _heat_bath(hx, hy, hz, T, inverse_T, bits, phase):
     height = h + abs(hz)
     per = f32(1.0) / (h2 * height)  # the only division, made to serve twice
     scale = h * per
-    u = _unit_interval(bits)
+    u = unit_interval(bits)
     a = f32(2.0) * h * inverse_T
-    d = T * (scale * height) * _neg_log(u + (f32(1.0) - u) * _exp_neg(a))
+    d = T * (scale * height) * neg_log(u + (f32(1.0) - u) * exp_neg(a))
     d = min(d, f32(2.0)) if a > f32(1e-4) else f32(2.0) * (f32(1.0) - u)
     sin = np.sqrt(d * (f32(2.0) - d))
-    cp, sp = _cos_sin_pi(f32(i32(phase)) * f32(2.0**-31))
+    cp, sp = cos_sin_pi(f32(i32(phase)) * f32(2.0**-31))
     # Turned by pi about the bisector of h and +-z, which carries that pole to h.
     pole = np.copysign(f32(1.0), hz)
     x, y, z = sin * cp, sin * sp, pole * (f32(1.0) - d)
@@ -182,8 +101,8 @@ def _heat_bath_strip(own, other, y, up, down, left, right, first, n, rng, heat, 
     rng0, rng1, T, inverse_T = rng[0], rng[1], heat[0], heat[1]
     for k in range(n):
         hx, hy, hz = _field(k, u, d, le, r, J, D, B)
-        bits, s0, s1 = _next(rng0[k], rng1[k])
-        phase, s0, s1 = _next(s0, s1)
+        bits, s0, s1 = next_bits(rng0[k], rng1[k])
+        phase, s0, s1 = next_bits(s0, s1)
         rng0[k], rng1[k] = s0, s1
         sx[k], sy[k], sz[k] = _heat_bath(hx, hy, hz, T[k], inverse_T[k], bits, phase)
 
@@ -209,14 +128,14 @@ def _metropolis_strip(move, own, other, y, up, down, left, right, first, n, rng,
     for k in range(n):
         hx, hy, hz = _field(k, u, d, le, r, J, D, B)
         x, y_, z = sx[k], sy[k], sz[k]
-        bits, s0, s1 = _next(rng0[k], rng1[k])
-        phase, s0, s1 = _next(s0, s1)
-        test, s0, s1 = _next(s0, s1)
+        bits, s0, s1 = next_bits(rng0[k], rng1[k])
+        phase, s0, s1 = next_bits(s0, s1)
+        test, s0, s1 = next_bits(s0, s1)
         rng0[k], rng1[k] = s0, s1
         ax, ay, az = _heat_bath(hx, hy, hz, T[k], inverse_T[k], bits, phase)
         bx, by, bz = _reflect(hx, hy, hz, x, y_, z)
         nx, ny, nz = (ax if thermal else bx), (ay if thermal else by), (az if thermal else bz)
-        accept = _unit_interval(test) <= _exp_neg(max(f32(0.0), K * (z * z - nz * nz)) * inverse_T[k])
+        accept = unit_interval(test) <= exp_neg(max(f32(0.0), K * (z * z - nz * nz)) * inverse_T[k])
         sx[k] = nx if accept else x
         sy[k] = ny if accept else y_
         sz[k] = nz if accept else z
@@ -261,15 +180,6 @@ def _energy_strip(own, other, y, up, down, left, right, first, n, J, D, B, K, to
 
 
 @inlined
-def _neighbours(y, p, L, replicas, open_y):
-    """Rows above and below row ``y`` of sublattice ``p``, and where the strips to its left and right begin."""
-    up = y + 1 if y + 1 < L or open_y else 0
-    down = y - 1 if y > 0 else (L if open_y else L - 1)
-    left = ((y + p) & 1) * replicas
-    return up, down, left, left + replicas
-
-
-@inlined
 def sweep(move, spins, rng, heat, vacant, replicas, open_x, open_y, J, D, B, K, omega):
     """One move on every site, sublattice by sublattice, in place.
 
@@ -288,7 +198,7 @@ def sweep(move, spins, rng, heat, vacant, replicas, open_x, open_y, J, D, B, K, 
     for p in range(2):
         own, other = spins[p], spins[1 - p]
         for y in range(L):
-            up, down, left, right = _neighbours(y, p, L, replicas, open_y)
+            up, down, left, right = neighbours(y, p, L, replicas, open_y)
             if move == ALIGN:
                 _align_strip(own, other, y, up, down, left, right, replicas, n, J, D, B, K, omega)
             elif f32(0.0) != K:
@@ -345,7 +255,7 @@ def energies(spins, replicas, open_y, J, D, B, K):
     lanes = np.zeros(width)
     for p in range(2):
         for y in range(L):
-            up, down, left, right = _neighbours(y, p, L, replicas, open_y)
+            up, down, left, right = neighbours(y, p, L, replicas, open_y)
             _energy_strip(spins[p], spins[1 - p], y, up, down, left, right, replicas, width, J, D, B, K, lanes)
     return lanes.reshape(L // 2, replicas).sum(0)
 
@@ -358,7 +268,7 @@ def largest_torque(spins, replicas, open_y, J, D, B, K):
     largest = np.zeros(half * replicas, f32)
     for p in range(2):
         for y in range(L):
-            up, down, left, right = _neighbours(y, p, L, replicas, open_y)
+            up, down, left, right = neighbours(y, p, L, replicas, open_y)
             _torque_strip(
                 spins[p], spins[1 - p], y, up, down, left, right, replicas, half * replicas, J, D, B, K, largest
             )

@@ -1,4 +1,4 @@
-"""The layout of a batch of lattices in the CPU kernel: two sublattices, replicas innermost.
+"""The layout of a batch of lattices in the CPU kernels: two sublattices, replicas innermost.
 
 The sites with ``(x + y) % 2 == p`` form sublattice ``p``.  Row ``y`` of a sublattice is one
 *strip*: its ``L/2`` sites side by side, each holding the same component of ``replicas`` spins.
@@ -10,6 +10,8 @@ whatever shares its batch.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -41,11 +43,11 @@ def merge(sublattices: np.ndarray) -> np.ndarray:
 
 
 def pack(spins: np.ndarray, periodic_x: bool) -> np.ndarray:
-    """Replicas ``(R, 3, L, L)`` to the kernel's ``(2, L + 1, 3, pitch)``."""
-    R, _, L, _ = spins.shape
+    """Replicas ``(R, components, L, L)`` to a kernel's ``(2, L + 1, components, pitch)``."""
+    R, components, L, _ = spins.shape
     width = (L // 2) * R
-    packed = np.zeros((2, L + 1, 3, lanes(L, R) + 2 * R), np.float32)
-    strips = split(spins).transpose(0, 3, 2, 4, 1).reshape(2, L, 3, width)
+    packed = np.zeros((2, L + 1, components, lanes(L, R) + 2 * R), np.float32)
+    strips = split(spins).transpose(0, 3, 2, 4, 1).reshape(2, L, components, width)
     packed[:, :L, :, R : R + width] = strips
     if periodic_x:
         packed[:, :L, :, :R] = strips[..., -R:]
@@ -55,9 +57,17 @@ def pack(spins: np.ndarray, periodic_x: bool) -> np.ndarray:
 
 def unpack(packed: np.ndarray, replicas: int) -> np.ndarray:
     """The inverse of :func:`pack`."""
-    L = packed.shape[1] - 1
+    L, components = packed.shape[1] - 1, packed.shape[2]
     strips = packed[:, :L, :, replicas : replicas + (L // 2) * replicas]
-    return merge(strips.reshape(2, L, 3, L // 2, replicas).transpose(0, 4, 2, 1, 3))
+    return merge(strips.reshape(2, L, components, L // 2, replicas).transpose(0, 4, 2, 1, 3))
+
+
+def generator_states(generators: Sequence[np.random.Generator], L: int) -> np.ndarray:
+    """States of the lanes' own generators, uint32 ``(2, lanes)``: those of a replica are drawn from its generator."""
+    drawn = np.stack([rng.integers(1, 2**32, (2, L // 2), dtype=np.uint32) for rng in generators])
+    states = np.ones((2, lanes(L, len(generators))), np.uint32)
+    states[:, : L // 2 * len(generators)] = drawn.transpose(1, 2, 0).reshape(2, -1)
+    return states
 
 
 def select(packed: np.ndarray, replicas: int, keep: np.ndarray) -> np.ndarray:

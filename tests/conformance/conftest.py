@@ -58,6 +58,14 @@ SETTINGS = {
     "evae-2021": [{"L": L, "latent": 4, "hidden": 16, "gamma": 0.1}],
     "vae-2022": [{"L": L, "latent": 4, "hidden": 16}],
     **{name: [{"L": L, "latent": 4, "width": 4}] for name in ("vae", "gan", "hybrid")},
+    "cwgan": [
+        {"L": L, "latent": 257, "width": 4, "critic_steps": 2},
+        {"L": L, "latent": 9, "width": 4, "depth": 4, "given_as": "charges", "invariant": False, "critic_steps": 2},
+    ],
+    "metropolis": [
+        {"sweeps": 5, "temperatures": [0.1, 0.8]},
+        {"sweeps": 5, "distances": [0, 1, 3.162], "pairs": [1, 2]},
+    ],
 }
 """By name, the settings that a class is tested with."""
 
@@ -96,6 +104,21 @@ def sampler(request):
 def sampled_model(sampler):
     """A spin model that the sampler accepts."""
     return accepted(lambda model: sampler.check(model, L))
+
+
+def _labels_of(names, n):
+    """Labels ``(n, ...)`` of a sampler under test that has them all."""
+    if not names:
+        return {}
+    samplers = [SAMPLERS.parse(case.values[0]) for case in cases(SAMPLERS_UNDER_TEST)]
+    sampler = [sampler for sampler in samplers if set(names) <= set(sampler.labels)][-1]
+    found = sampler.sample(accepted(lambda model: sampler.check(model, L)), L, 0, range(n)).labels
+    return {name: torch.from_numpy(found[name]) for name in names}
+
+
+@pytest.fixture(scope="session")
+def labels_of():
+    return _labels_of
 
 
 @pytest.fixture(params=cases(SYSTEMS_UNDER_TEST, L=L, latent=4))

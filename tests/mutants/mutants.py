@@ -234,6 +234,101 @@ MUTANTS += [
 ]
 
 
+XY_TESTS = "tests/physics/test_xy.py tests/physics/test_vortices.py"
+MUTANTS += [
+    Mutant(
+        "vortices held on three sides",
+        "physics/kernels/planar.py",
+        "        + _passes(x, y, nx, ny, right[0][k], right[1][k])\n",
+        "",
+        XY_TESTS,
+    ),
+    Mutant(
+        "two antipodes passed are as none",
+        "physics/kernels/planar.py",
+        "(passed == i32(0)) | (passed == i32(4))",
+        "(passed == i32(0)) | (passed == i32(2))",
+        XY_TESTS,
+    ),
+    Mutant(
+        "Metropolis at twice the temperature",
+        "physics/kernels/planar.py",
+        "exp_neg(max(f32(0.0), rise * inverse_T[k]))",
+        "exp_neg(max(f32(0.0), f32(0.5) * rise * inverse_T[k]))",
+        XY_TESTS,
+    ),
+    Mutant(
+        "over-relaxation about another field",
+        "physics/kernels/planar.py",
+        "nx = scale * hx - x if reflect",
+        "nx = scale * hx + x if reflect",
+        XY_TESTS,
+    ),
+    Mutant(
+        "proposals to one side",
+        "physics/kernels/planar.py",
+        "width[k] * f32(i32(phase)) * f32(2.0**-31)",
+        "width[k] * abs(f32(i32(phase))) * f32(2.0**-31)",
+        XY_TESTS,
+    ),
+    Mutant(
+        "the winding sector of most energy",
+        "physics/vortices.py",
+        "torch.ceil(around / TAU - 0.5 - 1e-9)",
+        "torch.ceil(around / TAU + 0.5 - 1e-9)",
+        XY_TESTS,
+    ),
+    Mutant(
+        "susceptibility at the wrong temperature",
+        "physics/xy.py",
+        "lambda T: 1 / T)",
+        "lambda T: 1 / T**2)",
+        XY_TESTS,
+    ),
+    Mutant(
+        "minus sign of the WGAN generator's loss",
+        "nets/unet.py",
+        "weight * physical - C(fake, here).mean()",
+        "weight * physical + C(fake, here).mean()",
+        "tests/nets/test_unet.py",
+    ),
+    Mutant(
+        "minus sign of the Wasserstein distance",
+        "nets/losses.py",
+        "return real.mean() - fake.mean()",
+        "return fake.mean() - real.mean()",
+        "tests/nets/test_unet.py",
+    ),
+    Mutant(
+        "a penalty of any slope",
+        "nets/losses.py",
+        "(slope.flatten(1).norm(dim=1) - 1).square()",
+        "slope.flatten(1).norm(dim=1).square()",
+        "tests/nets/test_unet.py",
+    ),
+    Mutant(
+        "the physical loss from the start",
+        "nets/unet.py",
+        "batch.done >= self.physical_after",
+        "batch.done >= 0",
+        "tests/nets/test_unet.py",
+    ),
+    Mutant(
+        "no average of the generator's weights",
+        "nets/unet.py",
+        "mean.lerp_(weight, share)",
+        "mean.lerp_(weight, 1.0)",
+        "tests/nets/test_unet.py",
+    ),
+    Mutant(
+        "the critic is not told the charges",
+        "nets/unet.py",
+        'labels["charges"][:, None].to(spins)), 1)',
+        '0 * labels["charges"][:, None].to(spins)), 1)',
+        "tests/nets/test_unet.py",
+    ),
+]
+
 UNCHANGED = Mutant("nothing", "nets/losses.py", "", "", " ".join(sorted({m.tests for m in MUTANTS})))
 """The control, which must pass."""
 

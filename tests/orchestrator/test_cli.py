@@ -52,13 +52,21 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     ],
     ids=" ".join,
 )
-def test_a_wrong_request_is_one_line_and_exit_code_2(arguments, tmp_path, monkeypatch):
+def test_a_wrong_request_is_one_line_and_exit_code_2(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    result = run(*arguments)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", ["orch", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_itself_refuses_a_wrong_request_in_one_line(tmp_path):
+    result = subprocess.run(orch("anneal", "--L", "abc"), capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 2
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.stderr
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -136,7 +144,7 @@ MAKING = sorted(set(COMMANDS) - LOOKING)
 
 
 def test_commands_that_make_something_are_these():
-    made = "anneal temper import export train sweep optimize sample evaluate map ddls interpolate invert"
+    made = "anneal temper import export train sweep optimize sample evaluate reconstruct map ddls interpolate invert"
     assert sorted(made.split()) == MAKING
 
 
@@ -223,7 +231,7 @@ def test_the_defaults_that_help_states_are_those_of_the_request(name, monkeypatc
             default = setting(config, key)
         except ValueError:  # an option that is no setting
             continue
-        if key in ("config", "seed", "mask") or stated is None or stated[1].startswith("of the "):
+        if key in ("config", "seed", "mask", "charges") or stated is None or stated[1].startswith("of the "):
             continue
         assert stated[1] == said(default), f"--{key}"
         checked += 1

@@ -14,9 +14,9 @@ from search.space import Range
 ROOMS = {"data": DatasetConfig, "systems": TrainConfig, "sweeps": SweepConfig}
 
 
-def labyrinth(name: str, scale: str | None) -> dict:
-    assert name == "labyrinth"
-    return load(DatasetConfig, "labyrinth.yaml", scale).model_dump()
+def data(name: str, scale: str | None) -> dict:
+    assert name in ("labyrinth", "vortices")
+    return load(DatasetConfig, f"{name}.yaml", scale).model_dump()
 
 
 def refused(kind, **settings):
@@ -28,7 +28,7 @@ def refused(kind, **settings):
 @pytest.mark.parametrize("preset", sorted(PRESETS.glob("*/*.yaml")), ids=lambda path: path.name)
 def test_every_preset_is_valid_at_every_scale(preset):
     for scale in [None, *read_yaml(preset.name).get("scales", {})]:
-        config = load(ROOMS[preset.parent.name], preset.name, scale, references={"dataset": labyrinth})
+        config = load(ROOMS[preset.parent.name], preset.name, scale, references={"dataset": data})
         if isinstance(config, DatasetConfig):
             assert config.configurations
         else:
@@ -44,7 +44,7 @@ def test_paper_scale_has_the_sizes_of_the_paper():
     assert (config.dataset.hamiltonian.D, config.dataset.hamiltonian.B) == (0.3, 0.05)
     stage = next(config.trial.trainings(next(config.grid()).training))
     assert stage.kept == pytest.approx(34_300, abs=20)
-    hybrid = load(TrainConfig, "hybrid.yaml", "paper", references={"dataset": labyrinth})
+    hybrid = load(TrainConfig, "hybrid.yaml", "paper", references={"dataset": data})
     assert hybrid.kept == 30_000
     assert hybrid.steps * hybrid.batch == 100 * hybrid.kept
     assert hybrid.system.widths == [64, 128, 256, 512, 1024]

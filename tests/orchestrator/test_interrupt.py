@@ -30,6 +30,7 @@ def times(folder: Path, pattern: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.glob(pattern)}
 
 
+@pytest.mark.slow
 def test_interrupted_sampling_keeps_its_shards_and_goes_on(on_ray, tmp_path):
     config, store = DatasetConfig.model_validate(ANNEAL), Store(str(tmp_path / "store"))
     root = Path(store.path)

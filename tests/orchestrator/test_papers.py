@@ -41,6 +41,22 @@ PAPERS = {
         "system.gamma": 0.0,
         "system.learning_rate": 1e-3,
     },
+    "xy.yaml": {
+        "dataset.L": 16,
+        "dataset.configurations": 250_000,
+        "dataset.sampler.temperatures": (0.1,),
+        "kept": 249_000,
+        "batch": 256,  # 64 for each of 4 updates of the critic
+        "steps": 116_719,  # 120 epochs of 249,000 / 256
+        "system.critic_steps": 4,
+        "system.widths": [64, 128, 256, 256],
+        "system.coarsest": 1,
+        "system.learning_rate": 1e-4,
+        "system.physical_after": pytest.approx(40 / 120),
+        "system.physical": 1e-5,
+        "system.penalty": 10.0,
+        "system.given_as": "charges",
+    },
     "evae-2021.yaml": {"batch": 100, "steps": 30_000, "system.latent": 100, "system.learning_rate": 1e-3},
     "evae.yaml": {
         "dataset.L": 128,

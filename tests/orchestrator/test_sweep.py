@@ -98,6 +98,7 @@ def test_a_plan_says_what_is_found_and_what_is_not(swept, store):
     assert not Path(store.path).exists()
 
 
+@pytest.mark.slow
 def test_a_continuous_space_draws_the_same_points_again(tiny, on_ray, tmp_path, swept):
     drawn = []
     for name in ("a", "b"):
@@ -116,6 +117,7 @@ def test_a_continuous_space_draws_the_same_points_again(tiny, on_ray, tmp_path, 
     assert len(set(drawn[0])) == 2
 
 
+@pytest.mark.slow
 def test_a_trial_of_two_workers_follows_a_trial_of_one(tiny, swept, tmp_path):
     """Under a Ray Train of its own; losses within 2 %, for sums in another order grow as training goes."""
     config, store = load(SweepConfig, str(tiny), settings={"resources.workers": 2, "seeds": 1}), Store(str(tmp_path))

@@ -83,6 +83,7 @@ def test_the_command_makes_that_data_set(tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_command_keeps_the_runs_that_are_finished(on_ray, tmp_path):
     config = CONFIG.model_copy(update={"sampler": CONFIG.sampler.model_copy(update={"rounds": 10_000})})
     root = tmp_path / "store"

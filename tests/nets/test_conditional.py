@@ -1,0 +1,65 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from nets.conditional import accuracies, averages, curve_accuracies, grouped, mean_curves, r_squared, within
+from physics.xy import XY
+
+T, D = np.repeat([0.1, 0.2], 60), np.tile([0.0, 1.0, 2.0], 40)
+LABELS = {"temperature": torch.tensor(T), "distance": torch.tensor(D), "charges": torch.zeros(120, 4, 4)}
+
+
+def columns(shift=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    names = ("energy", "magnetization", "current_squared")
+    return pd.DataFrame({name: D + 10 * T + shift + 0.01 * rng.standard_normal(120) for name in names})
+
+
+def test_equations_4_and_5():
+    real = np.array([1.0, 2.0, 4.0])
+    assert r_squared(real, real) == 1
+    assert r_squared(real, np.full(3, real.mean())) == pytest.approx(0)
+    assert r_squared(real, np.array([1.0, 2.0, 3.0])) == pytest.approx(1 - 1 / real.var() / 3)
+    assert np.isnan(r_squared(np.ones(3), real))
+    assert within(real, np.array([1.1, 2.19, 4.25]), 0.05) == pytest.approx(2 / 3)
+
+
+def test_groups_are_of_equal_labels_and_averages_of_their_members():
+    groups = grouped(LABELS)
+    assert len(groups.labels) == 6 and set(groups.labels) == {"temperature", "distance"}
+    table = averages(columns(), groups, XY(), 16)
+    for number, label in groups.labels.iterrows():
+        here = (table["temperature"] == label["temperature"]) & (table["distance"] == label["distance"])
+        assert table[here & (table["figure"] == "energy")]["value"].item() == pytest.approx(
+            columns()["energy"][groups.member == number].mean()
+        )
+    assert set(table["figure"]) >= {"energy", "heat_capacity", "helicity_modulus"}
+
+
+def test_a_heat_capacity_is_taken_at_the_temperature_of_its_group():
+    table = averages(columns(), grouped(LABELS), XY(), 16)
+    capacity = table[table["figure"] == "heat_capacity"]
+    for _, row in capacity.iterrows():
+        member = (row["temperature"] == T) & (row["distance"] == D)
+        variance = columns()["energy"][member].var(ddof=1)
+        assert row["value"] == pytest.approx(16 * variance / row["temperature"] ** 2, rel=0.1)
+
+
+def test_accuracy_is_one_for_the_data_and_falls_for_what_is_off():
+    groups = grouped(LABELS)
+    data, near, far = (averages(columns(shift, 1), groups, XY(), 16) for shift in (0.0, 0.05, 2.0))
+    score = {name: accuracies(data, table).set_index("figure") for name, table in (("near", near), ("far", far))}
+    assert accuracies(data, data)["r_squared"].min() == 1
+    assert score["near"]["r_squared"]["energy"] > 0.98 > 0 > score["far"]["r_squared"]["energy"]
+    assert score["far"]["largest_difference_in_errors"]["energy"] > 100
+
+
+def test_curves_are_held_against_each_other_group_by_group():
+    model, groups = XY(), grouped(LABELS)
+    found = {name: torch.rand(120, len(curve.at)) for name, curve in model.curves(4).items()}
+    means = mean_curves(found, groups.member)
+    torch.testing.assert_close(means["area"][2], found["area"][torch.from_numpy(groups.member == 2)].mean(0))
+    assert set(curve_accuracies(means, means, model, 4).values()) == {1.0}
+    off = {name: values + 1 for name, values in means.items()}
+    assert max(curve_accuracies(means, off, model, 4).values()) <= 0
