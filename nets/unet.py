@@ -48,6 +48,7 @@ class WGANConfig(SystemSettings):
             field with these waves.  With "field" and "waves" spins are turned back where a charge would change.
         invariant: the critic sees the angles across the bonds, which a turn of all spins leaves as they are; else it
             sees the spins, each configuration turned by a random angle.
+        instance_norm: in the critic, after each halving.
         critic_steps: updates of the critic for one of the generator.
         penalty: weight lambda of the gradient penalty.
         physical: weight of the physical loss, equation (1).
@@ -107,6 +108,8 @@ class WGANConfig(SystemSettings):
     def check(self, model: SpinModel) -> None:
         if model.components != 2:
             raise ValueError(f"system {self.name}: expected a model of planar spins, such as xy, found {model.name}")
+        if (J := getattr(model, "J", 1.0)) != 1:
+            raise ValueError(f"system {self.name}: expected J = 1, the unit of its temperatures, found {J:g}")
 
     @property
     def decoder(self) -> str:

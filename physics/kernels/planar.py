@@ -22,6 +22,8 @@ moves of single sites reach all of it.
 
 from __future__ import annotations
 
+import numpy as np
+
 from physics.kernels.arithmetic import (
     compiled,
     cos_sin_pi,
@@ -100,10 +102,10 @@ def _turn_strip(move, held, sites, up, down, left, right, n, J):
         x, y = sx[k], sy[k]
         h2 = hx * hx + hy * hy + f32(1e-20)
         scale = f32(2.0) * (x * hx + y * hy) / h2
-        along = f32(1.0) / h2**0.5
+        along = f32(1.0) / np.sqrt(h2)
         reflect = move == REFLECT
-        nx = scale * hx - x if reflect else f32(along) * hx
-        ny = scale * hy - y if reflect else f32(along) * hy
+        nx = scale * hx - x if reflect else along * hx
+        ny = scale * hy - y if reflect else along * hy
         accept = h2 > f32(1e-12)
         if held:
             accept = accept & _holds(k, x, y, nx, ny, up, down, left, right)
