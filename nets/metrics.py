@@ -90,13 +90,15 @@ class Measured(NamedTuple):
         amplitude = structure.sqrt().double()
         sums = torch.stack((amplitude.sum(0), amplitude.square().sum(0)))
         columns = measure(spins, model).assign(**{name: values.tolist() for name, values in checks.items()})
-        curves = {} if curved is None else model.measure_curves(spins[torch.from_numpy(curved)])
+        wanted = curved is not None and curved.any()
+        curves = model.measure_curves(spins[torch.from_numpy(curved)]) if wanted else {}
         return cls(columns, features(structure), sums, curves)
 
     @classmethod
     def joined(cls, parts: Sequence[Measured]) -> Measured:
         frames, found, sums, curves = zip(*parts, strict=True)
-        joined = {name: torch.cat([part[name] for part in curves]) for name in curves[0]}
+        names = dict.fromkeys(name for part in curves for name in part)
+        joined = {name: torch.cat([part[name] for part in curves if name in part]) for name in names}
         return cls(pd.concat(frames, ignore_index=True), torch.cat(found), torch.stack(sums).sum(0), joined)
 
 

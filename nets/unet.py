@@ -136,8 +136,7 @@ class WGANConfig(SystemSettings):
         """
         G: Any = system.networks["generator"]
         C = system.networks["critic"]
-        shares = [slice(i, None, self.critic_steps) for i in range(self.critic_steps)]
-        for share in shares:
+        for share in torch.arange(len(batch.spins)).tensor_split(self.critic_steps):
             real = batch.spins[share]
             here = {name: values[share] for name, values in batch.labels.items()}
             with torch.no_grad():

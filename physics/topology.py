@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, shortest_path
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from physics.model import X, Y
@@ -52,21 +52,41 @@ def graph_reach(spins: Tensor) -> dict[str, Tensor]:
 
     They are the least and the greatest, over its sites, of the distance to the farthest other.
     """
-    L = spins.shape[-1]
-    site, right, up = _indices(L)
-    ends = np.tile(site, 2), np.concatenate((right, up))
     found = np.zeros((2, len(spins), len(FILTRATION)))
     for i, state in enumerate(spins):
-        come = torch.cat([part.flatten() for part in filtration(state)[:2]]).numpy()
+        right, up = (part.numpy() for part in filtration(state)[:2])
+        before = -1
         for j, theta in enumerate(FILTRATION):
-            inside = come <= theta
-            a, b = ends[0][inside], ends[1][inside]
-            graph = coo_array((np.ones(len(a)), (a, b)), shape=(L * L, L * L)).tocsr()
-            cluster = connected_components(graph, directed=False)[1]
-            largest = np.flatnonzero(cluster == np.bincount(cluster).argmax())
-            apart = shortest_path(graph[largest][:, largest], directed=False, unweighted=True).max(1)
-            found[:, i, j] = apart.min(), apart.max()
+            bonds = (right <= theta).sum() + (up <= theta).sum()
+            found[:, i, j] = found[:, i, j - 1] if bonds == before else _reach(right <= theta, up <= theta)
+            before = bonds
     return dict(zip(("radius", "diameter"), torch.from_numpy(found), strict=True))
+
+
+def _reach(right: np.ndarray, up: np.ndarray) -> tuple[int, int]:
+    """Radius and diameter of the largest cluster of the bonds that are there, bool ``(L, L)`` each.
+
+    From all of its sites at once, sites that are reached spread by a bond at a time until nothing is new; a site has a
+    bit for each of those that reached it.
+    """
+    L = len(right)
+    site, beside, above = _indices(L)
+    begin = np.concatenate((site[right.ravel()], site[up.ravel()]))
+    end = np.concatenate((beside[right.ravel()], above[up.ravel()]))
+    graph = coo_array((np.ones(len(begin)), (begin, end)), shape=(L * L, L * L))
+    cluster = connected_components(graph, directed=False)[1]
+    start = np.flatnonzero(cluster == np.bincount(cluster).argmax())
+    reached = np.packbits(site[:, None] == start, axis=1).reshape(L, L, -1)
+    along, upward = (np.where(inside, 255, 0).astype(np.uint8)[..., None] for inside in (right, up))
+    farthest = np.zeros(len(start), int)
+    while True:
+        spread = reached | np.roll(reached & along, 1, 1) | np.roll(reached & upward, 1, 0)
+        spread |= (np.roll(reached, -1, 1) & along) | (np.roll(reached, -1, 0) & upward)
+        new = np.bitwise_or.reduce(spread ^ reached, (0, 1))
+        if not new.any():
+            return int(farthest.min()), int(farthest.max())
+        farthest += np.unpackbits(new)[: len(start)]
+        reached = spread
 
 
 def betti_numbers(spins: Tensor) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nets.conditional import accuracies, averages, curve_accuracies, grouped, mean_curves, r_squared, within
+from nets.metrics import Measured
 from physics.xy import XY
 
 T, D = np.repeat([0.1, 0.2], 60), np.tile([0.0, 1.0, 2.0], 40)
@@ -63,3 +64,14 @@ def test_curves_are_held_against_each_other_group_by_group():
     assert set(curve_accuracies(means, means, model, 4).values()) == {1.0}
     off = {name: values + 1 for name, values in means.items()}
     assert max(curve_accuracies(means, off, model, 4).values()) <= 0
+
+
+def test_blocks_without_configurations_whose_curves_are_taken_are_joined():
+    spins = torch.nn.functional.normalize(torch.randn(12, 2, 8, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    curved = np.arange(12) < 5
+    whole = Measured.of(spins, XY(), curved=curved)
+    parts = [Measured.of(spins[i : i + 6], XY(), curved=curved[i : i + 6]) for i in (0, 6)]
+    joined = Measured.joined(parts)
+    assert parts[1].curves == {} and len(joined.columns) == 12
+    assert all(torch.equal(joined.curves[name], values) for name, values in whole.curves.items())
+    assert whole.curves["area"].shape[0] == 5

@@ -1,10 +1,7 @@
 import math
-import os
-import socket
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from pydantic import ValidationError
 from torch.nn import functional as F
 
@@ -323,32 +320,3 @@ def test_a_loss_that_is_not_finite_stops_training_at_once():
 def test_batches_that_cannot_be_made_are_refused():
     with pytest.raises(ValueError, match="at most 12, found 13"):
         fit(made("vae"), Data(batch(12)), 13, range(1), 0)
-
-
-def train_share(rank, count, name, port, folder):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=count)
-    system, course = made(name), []
-    fit(system, Data(batch(24, seed=9)), 8, range(6), 7, lambda done, losses: course.append(losses), every=1)
-    if rank == 0:
-        running = {key: value for key, value in state(system).items() if "running" in key}
-        torch.save((course, running), f"{folder}/{count}.pt")
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_two_workers_with_half_the_batch_each_follow_one(name, tmp_path):
-    """Losses within 1e-5 at first and 2e-3 over six steps: sums are taken in another order, and Adam makes full
-    strides of gradients that are nothing but rounding."""
-    for count in (1, 2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        mp.start_processes(train_share, (count, name, port, str(tmp_path)), nprocs=count, start_method="fork")
-    (one, means), (two, others) = (torch.load(tmp_path / f"{count}.pt") for count in (1, 2))
-    assert one[0] == pytest.approx(two[0], rel=1e-5, abs=1e-6)
-    for a, b in zip(one, two, strict=True):
-        assert a == pytest.approx(b, rel=2e-3, abs=1e-6)
-    for key in means:
-        torch.testing.assert_close(others[key], means[key], rtol=0.02, atol=0.01)
