@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nets.conditional import CURVED, Groups
 from orchestrator.page import Section
-from physics.model import SpinModel
+from physics.model import Curve, SpinModel
 from search.figures import averages_figure, curves_beside_figure, samples_figure
 
 
@@ -38,7 +38,6 @@ def conditional_sections(
     accuracy = pd.DataFrame(
         {name: dict(zip(score["figure"], score["r_squared"], strict=True)) for name, score in scores.items()}
     )
-    shape = pd.DataFrame(shapes)
     return [
         Section(
             "Against the labels",
@@ -52,17 +51,25 @@ def conditional_sections(
             "R² over the groups: 1 is a perfect fit, below 0 is worse than the mean of the data.",
             rows=accuracy.map("{:.3f}".format).reset_index(names="figure"),
         ),
+        *(_curve_sections(curves, shapes, groups, model.curves(L)) if model.curves(L) else []),
+        *(Section(f"{name}, figure by figure", rows=score.round(5)) for name, score in scores.items()),
+    ]
+
+
+def _curve_sections(
+    curves: dict[str, dict[str, Tensor]], shapes: dict[str, dict[str, float]], groups: Groups, known: dict[str, Curve]
+) -> list[Section]:
+    return [
         Section(
             "Curves",
             f"Means over {CURVED} configurations of the first, the middle and the last group. Black: the data.",
-            curves_beside_figure(curves, groups.labels, model.curves(L)),
+            curves_beside_figure(curves, groups.labels, known),
             "curves.png",
         ),
         Section(
             "Accuracy of the curves",
             "R² of the correlation; of the others the share of points within 5 % of the data's largest value. "
             "Means over the groups.",
-            rows=shape.map("{:.3f}".format).reset_index(names="curve"),
+            rows=pd.DataFrame(shapes).map("{:.3f}".format).reset_index(names="curve"),
         ),
-        *(Section(f"{name}, figure by figure", rows=score.round(5)) for name, score in scores.items()),
     ]

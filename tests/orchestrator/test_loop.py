@@ -60,7 +60,8 @@ def test_a_training_without_a_parent_starts_from_weights_of_its_seed(trained):
 
 
 def test_samples_are_compared_with_the_last_configurations_which_validation_kept_apart(trained):
-    real = evaluation._data(SampleConfig(n=5), CONFIG.dataset, trained)
+    piece = evaluation.Piece(CONFIG.name, SampleConfig(n=5), 0, evaluation.DATA)
+    real = evaluation.measurer(trained)(piece)
     energies = shards.columns(CONFIG.dataset.name, trained, ["energy"])["energy"]
     assert np.allclose(real.columns["energy"], energies[-5:], atol=1e-6)
     assert CONFIG.kept <= len(energies) - 5

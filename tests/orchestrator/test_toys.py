@@ -66,8 +66,10 @@ def test_a_sweep_runs_the_program_of_the_toy_at_each_point(made, swept):
     figures = swept["figures"]
     assert (figures["metric"], figures["mode"]) == ("gain", "max")
     assert [row["system.beta"] for row in figures["summary"]] == [1e-3, 1e-1]
-    assert figures["best"]["gain"] == max(row["gain"] for row in figures["summary"]) > 0
+    assert figures["best"]["gain"] == max(row["gain"] for row in figures["summary"])
     frame = pd.read_parquet(Path(swept["path"]) / "stages.parquet")
+    losses = frame.groupby("trial")["validation_reconstruction"]
+    assert sorted(row["gain"] for row in figures["summary"]) == pytest.approx(sorted(losses.first() - losses.last()))
     assert frame.groupby("trial").size().tolist() == [2, 2]
     descent = made[1]("show", frame["model"].iloc[1])["parents"]
     assert f"models/{frame['model'].iloc[0]}" in descent
