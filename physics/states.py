@@ -12,6 +12,7 @@ from numpy.lib.format import open_memmap
 
 from physics import ovf
 from physics.registry import cut, reason
+from physics.vortices import charges_at
 
 OVF = (".ovf", ".omf", ".ohf")
 
@@ -103,17 +104,7 @@ def read_charges(path: Path, L: int) -> list[tuple[int, int, int]]:
     """
     check_file(path)
     found = _charges_of_image(path, L) if path.suffix.lower() == ".png" else _charges_of_table(path)
-    for x, y, charge in found:
-        if not (0 <= x < L and 0 <= y < L):
-            raise ValueError(f"expected plaquettes from (0, 0) to ({L - 1}, {L - 1}), found ({x}, {y})")
-        if charge not in (-1, 1):
-            raise ValueError(f"expected charges of 1 or -1, found {charge} at ({x}, {y})")
-    places = [(x, y) for x, y, _ in found]
-    for place in places:
-        if places.count(place) > 1:
-            raise ValueError(f"expected one vortex a plaquette, found {places.count(place)} at {place}")
-    if total := sum(charge for _, _, charge in found):
-        raise ValueError(f"expected charges that add up to 0, as on every torus, found a sum of {total}")
+    charges_at(found, L)
     return found
 
 

@@ -7,6 +7,8 @@ centre is at (x + 1/2, y + 1/2).  On a torus the charges add up to zero.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,13 +56,25 @@ def smooth_charges(spins: Tensor) -> Tensor:
     return _circulation(*crossed) / 4
 
 
-def check_charges(given: np.ndarray) -> None:
-    """Raise ValueError unless charges ``(..., L, L)`` are -1, 0 and 1, and add up to zero."""
-    if not np.isin(given, (-1, 0, 1)).all():
-        raise ValueError(f"charges: expected -1, 0 and 1, found {np.setdiff1d(given, (-1, 0, 1))[0]}")
-    total = np.atleast_1d(given.sum((-2, -1)))
-    if total.any():
-        raise ValueError(f"charges: expected a sum of 0, as on every torus, found {total[total != 0][0]}")
+def charges_at(vortices: Sequence[tuple[int, int, int]], L: int) -> np.ndarray:
+    """Charges int8 ``(L, L)`` of vortices (x, y, charge).
+
+    Raises:
+        ValueError: a vortex lies outside the lattice or on another, its charge is not 1 or -1, or the sum is not zero.
+    """
+    found = np.zeros((L, L), np.int8)
+    for x, y, charge in vortices:
+        if not (0 <= x < L and 0 <= y < L):
+            raise ValueError(f"expected plaquettes from (0, 0) to ({L - 1}, {L - 1}), found ({x}, {y})")
+        if charge not in (-1, 1):
+            raise ValueError(f"expected charges of 1 or -1, found {charge} at ({x}, {y})")
+        found[y, x] = charge
+    for place, count in Counter((x, y) for x, y, _ in vortices).items():
+        if count > 1:
+            raise ValueError(f"expected one vortex a plaquette, found {count} at {place}")
+    if total := found.sum():
+        raise ValueError(f"expected charges that add up to 0, as on every torus, found a sum of {total}")
+    return found
 
 
 def harmonic_turns(given: Tensor) -> Bonds:

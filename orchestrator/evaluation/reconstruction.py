@@ -24,20 +24,12 @@ from orchestrator.training.trained import TrainedModel
 from physics import thermal
 from physics.metropolis import PlanarReplicas
 from physics.render import arrows_figure
-from physics.vortices import TAU, charges, check_charges
+from physics.vortices import TAU, charges, charges_at
 from physics.xy import XY
 
 BLOCK = 256  # fields made together
 TRIES = 20  # codes for a field, until one has the charges
 PICTURED = 8
-
-
-def given(config: ReconstructConfig, L: int) -> np.ndarray:
-    """Charges int8 ``(L, L)``."""
-    found = np.zeros((L, L), np.int8)
-    for x, y, charge in config.charges:
-        found[y, x] = charge
-    return found
 
 
 def lattice(config: ReconstructConfig, trained: TrainedModel) -> int:
@@ -51,16 +43,9 @@ def check(config: ReconstructConfig, name: str, store: Store) -> TrainedModel:
     if "charges" not in trained.settings.labels or not isinstance(trained.model, XY):
         raise RequestError(f"{name}: expected a model of XY fields that takes charges, as orch train --model xy makes")
     L = lattice(config, trained)
-    for x, y, charge in config.charges:
-        if not (0 <= x < L and 0 <= y < L) or charge not in (-1, 1):
-            raise RequestError(
-                f"charges: expected plaquettes from 0 to {L - 1} and charges of 1 or -1, found {[x, y, charge]}"
-            )
-    if len({(x, y) for x, y, _ in config.charges}) < len(config.charges):
-        raise RequestError("charges: expected one vortex a plaquette, found two on one")
     try:
         trained.model.check(L)
-        check_charges(given(config, L))
+        charges_at(config.charges, L)
         trained.decoder.codes(L)
     except ValueError as error:
         raise RequestError(str(error)) from None
@@ -77,7 +62,7 @@ def fields(config: ReconstructConfig, trained: TrainedModel, number: int) -> tup
     """
     index = np.arange(number * BLOCK, min(config.n, (number + 1) * BLOCK))
     L = lattice(config, trained)
-    asked = torch.from_numpy(given(config, L))
+    asked = torch.from_numpy(charges_at(config.charges, L))
     spins = torch.empty(len(index), 2, L, L)
     missing, codes = torch.arange(len(index)), 0
     for attempt in range(TRIES):

@@ -91,14 +91,16 @@ def sampler(store: Store) -> Callable[[Piece], np.ndarray]:
 def measurer(store: Store) -> Callable[[Piece], Measured]:
     """Figures of blocks, by models that are loaded once."""
     load = cache(lambda name: TrainedModel(name, store))
+    curved = cache(lambda name, n: grouped(load(name).labels(n, every=True)).curved)
 
     def measured(piece: Piece) -> Measured:
         trained, n = load(piece.model), piece.config.n
         spins = piece.spins(trained)
-        labels, rows = trained.labels(n, every=True), slice(piece.number * BLOCK, (piece.number + 1) * BLOCK)
-        checks = trained.settings.label_checks(spins, _rows(labels, rows))
-        curved = grouped(labels).curved[rows] if labels else None
-        return Measured.of(spins, trained.model, checks, curved)
+        rows = slice(piece.number * BLOCK, (piece.number + 1) * BLOCK)
+        checks = trained.settings.label_checks(spins, _rows(trained.labels(n), rows))
+        return Measured.of(
+            spins, trained.model, checks, curved(piece.model, n)[rows] if trained.settings.labels else None
+        )
 
     return measured
 
@@ -150,16 +152,17 @@ def evaluate(config: SampleConfig, names: Sequence[str], store: Store) -> tuple[
 
 def _judged(config: SampleConfig, models: list[TrainedModel], store: Store) -> artifact.Found:
     first, ways = models[0], _ways(config, models)
-    config = config.model_copy(update={"n": min(config.n, first.dataset.configurations)})
+    there = config.model_copy(update={"n": min(config.n, first.dataset.configurations)})
+    n = there.n if first.settings.labels else config.n  # the labels of each configuration are asked for once
     connect()
     baselines = first.baselines
-    sources = [Piece(first.name, config, 0, DATA), *(Piece(first.name, config, 0, name) for name in baselines)]
-    sources += [Piece(trained.name, way.model_copy(update={"n": config.n}), 0) for trained, way in ways]
-    log(f"{config.n} samples of each of {len(models)} models, {len(sources) * len(blocks(config))} blocks")
-    pieces = [source._replace(number=i) for source in sources for i in blocks(config)]
+    sources = [Piece(first.name, there, 0, name) for name in (DATA, *baselines)]
+    sources += [Piece(trained.name, way.model_copy(update={"n": n}), 0) for trained, way in ways]
+    pieces = [source._replace(number=i) for source in sources for i in blocks(source.config)]
+    log(f"{n} samples of each of {len(models)} models, {len(pieces)} blocks")
     with on_interrupt(lambda: "nothing of this evaluation"):
         parts = iter(_on_actors("evaluation", measurer, store, pieces))
-        found = [Measured.joined([next(parts) for _ in blocks(config)]) for _ in sources]
+        found = [Measured.joined([next(parts) for _ in blocks(source.config)]) for source in sources]
     real, made = found[0], found[1 + len(baselines) :]
     rows = [
         {"model": trained.name, "system": trained.settings.label, "steps": way.steps, **judge(part, real, first.model)}
@@ -171,7 +174,7 @@ def _judged(config: SampleConfig, models: list[TrainedModel], store: Store) -> a
     figures = {"data_energy": float(table["data_energy"].iloc[0]), "rows": rows, "summary": summary.to_dict("records")}
     if first.settings.labels:
         names = ["data", *baselines, *(f"{trained.name} {way.steps or ''}".strip() for trained, way in ways)]
-        beside = compared(dict(zip(names, found, strict=True)), first.labels(config.n, every=True), first)
+        beside = compared(dict(zip(names, found, strict=True)), first.labels(n, every=True), first)
         figures |= beside.figures
         sections = [*beside.sections, *sections]
     return artifact.Found(figures, table, sections)

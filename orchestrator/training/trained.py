@@ -76,9 +76,14 @@ class TrainedModel:
         return load_weights(network, self.name, f"{part}.safetensors", self.store).requires_grad_(False)
 
     @cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        """Every label of the data, read once."""
+        return shards.columns(self.dataset.name, self.store, self.dataset.sampler.labels)
+
+    @cached_property
     def temperatures(self) -> list[float]:
         """Of its data, ascending."""
-        return sorted({*map(float, shards.columns(self.dataset.name, self.store, ["temperature"])["temperature"])})
+        return sorted({*map(float, self._columns["temperature"])})
 
     @property
     def baselines(self) -> list[str]:
@@ -91,12 +96,11 @@ class TrainedModel:
         Args:
             every: all labels that the data have, not those alone that the system is conditioned on.
         """
-        wanted = self.dataset.sampler.labels if every else self.settings.labels
         if not self.settings.labels:
             return {}
-        found = shards.columns(self.dataset.name, self.store, wanted)
         rows = np.arange(-count, 0) % self.dataset.configurations
-        return {name: torch.from_numpy(values[rows]) for name, values in found.items()}
+        wanted = self._columns if every else self.settings.labels
+        return {name: torch.from_numpy(self._columns[name][rows]) for name in wanted}
 
 
 def load_weights(network: Network, name: str, file: str, store: Store) -> Network:

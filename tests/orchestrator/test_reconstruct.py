@@ -21,7 +21,7 @@ from orchestrator.training.request import TrainConfig
 from orchestrator.training.trained import TrainedModel
 from physics.metropolis import Metropolis, PlanarReplicas
 from physics.states import read_charges
-from physics.vortices import charges, vortex_field
+from physics.vortices import charges, charges_at, vortex_field
 
 CONFIG = TrainConfig.model_validate(
     {
@@ -62,7 +62,7 @@ def test_fields_have_the_charges_that_are_asked_for(vortices):
     name, card = reconstruction.run(config, CONFIG.name, vortices)
     spins = np.load(io.BytesIO(vortices.read("analyses", name, "fields.npy")))
     assert spins.shape == (300, 2, 16, 16)
-    assert (charges(torch.from_numpy(spins)).numpy() == reconstruction.given(config, 16)).all()
+    assert (charges(torch.from_numpy(spins)).numpy() == charges_at(config.charges, 16)).all()
     np.testing.assert_allclose(np.linalg.norm(spins, axis=1), 1, atol=1e-5)
     table = pd.read_parquet(io.BytesIO(vortices.read("analyses", name, "reconstruct.parquet")))
     angles = np.stack(table["angles"]).reshape(-1, 16, 16)
@@ -77,9 +77,9 @@ def test_a_polish_brings_fields_to_equilibrium_and_keeps_their_charges(vortices)
     trained, config = TrainedModel(CONFIG.name, vortices), ReconstructConfig(charges=PAIR, n=256)
     raw, _ = reconstruction.fields(config, trained, 0)
     polished, _ = reconstruction.fields(config.model_copy(update={"polish": 40}), trained, 0)
-    assert (charges(torch.from_numpy(polished)).numpy() == reconstruction.given(config, 16)).all()
+    assert (charges(torch.from_numpy(polished)).numpy() == charges_at(config.charges, 16)).all()
     chains = Metropolis(temperatures=[0.1], sweeps=100)
-    start = vortex_field(torch.from_numpy(reconstruction.given(config, 16))).numpy()
+    start = vortex_field(torch.from_numpy(charges_at(config.charges, 16))).numpy()
     exact = PlanarReplicas(trained.model, list(map(np.random.default_rng, range(256))), np.stack([start] * 256), True)
     exact.metropolis(np.full(256, 0.1), chains.sweeps, chains.overrelaxation)
     found = [trained.model.energy(torch.from_numpy(part)).numpy() for part in (raw, polished, exact.spins())]
