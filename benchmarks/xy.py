@@ -1,9 +1,10 @@
-"""The XY system: its kernel, energies of held pairs, how long chains remember, what polish generated fields need.
+"""The XY system: its kernel, energies of held pairs, memory of chains, polish of generated fields and their reach.
 
     python benchmarks/xy.py kernel            CPU time per proposal beside a plain scalar kernel
     python benchmarks/xy.py pairs             energy of a held pair against its distance beside the Coulomb gas
     python benchmarks/xy.py memory            autocorrelation times in sweeps
     python benchmarks/xy.py polish STORE      time to equilibrium from generated fields and from the vortex field
+    python benchmarks/xy.py beyond STORE      generated fields of larger lattices, more vortices, other temperatures
 
 Times are CPU times of this process on one core, the median of several rounds in which every contestant takes its turn.
 """
@@ -15,6 +16,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from time import process_time
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -168,34 +170,53 @@ SWEEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128)
 STATED = {"energy": 1e-4, "heat_capacity": 0.02}
 
 
-def starts(store: str, given: torch.Tensor, n: int) -> dict[str, tuple[np.ndarray, float]]:
-    """Fields with the charges from each start, and the CPU seconds that one of them took."""
-    from nets.sampling import decode, prior
+def decoder_in(store: str) -> Any:
+    """The newest model of a store that takes charges."""
     from orchestrator.store import Store
     from orchestrator.training.trained import TrainedModel, conditioned_on
 
     place = Store(store)
-    decoder = TrainedModel(conditioned_on("charges", place), place).decoder
+    return TrainedModel(conditioned_on("charges", place), place).decoder
+
+
+def generate(decoder: Any, given: torch.Tensor, n: int, T_: float = T) -> torch.Tensor:
+    from nets.sampling import decode, prior
+
+    labels = {"charges": given.expand(n, *given.shape), "temperature": torch.full((n,), T_)}
+    return decode(decoder, prior(n, decoder.codes(given.shape[-1]), 1), labels, 64)
+
+
+def equilibrium(given: torch.Tensor, n: int, T_: float = T, sweeps: int = 500) -> np.ndarray:
+    """Independent fields whose charges are held, from the vortex field."""
+    exact = chains(np.repeat(vortex_field(given).float()[None].numpy(), n, 0), True, 7)
+    exact.metropolis(np.full(n, T_), sweeps, 4)
+    return exact.spins()
+
+
+def kept(spins: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    return (charges(spins) == given).flatten(1).all(1)
+
+
+def starts(store: str, given: torch.Tensor, n: int) -> dict[str, tuple[np.ndarray, float]]:
+    """Fields with the charges from each start, and the CPU seconds that one of them took."""
+    decoder = decoder_in(store)
     labels = {"charges": given.expand(n, *given.shape), "temperature": torch.full((n,), T)}
-    codes = prior(n, decoder.codes(given.shape[-1]), 1)
     made: dict[str, Callable[[], torch.Tensor]] = {
         "vortex field": lambda: vortex_field(labels["charges"]).float(),
         "spin waves": lambda: MODEL.baselines(labels, 1)["spin waves"],
-        "generated": lambda: decode(decoder, codes, labels, 64),
+        "generated": lambda: generate(decoder, given, n),
     }
     found = {}
     for name, make in made.items():
         begun = process_time()
         spins = make()
         seconds = (process_time() - begun) / n
-        found[name] = (spins[(charges(spins) == given).flatten(1).all(1)].numpy(), seconds)
+        found[name] = (spins[kept(spins, given)].numpy(), seconds)
     return found
 
 
-def estimates(spins: np.ndarray) -> dict[str, thermal.Estimate]:
-    found = columns(spins)
-    capacity = thermal.jackknife(MODEL.responses["heat_capacity"], found, T, spins.shape[-1] ** 2)
-    return {"energy": thermal.mean(found["energy"]), "heat_capacity": capacity}
+def estimates(spins: np.ndarray, T_: float = T) -> dict[str, thermal.Estimate]:
+    return thermal.estimates(columns(spins), MODEL.responses, T_, spins.shape[-1] ** 2)
 
 
 def polish(store: str, n: int = 20_000) -> None:
@@ -206,9 +227,7 @@ def polish(store: str, n: int = 20_000) -> None:
     for row, steps in zip(axes, ((2, 0), (4, 1)), strict=True):
         given = torch.zeros(L, L, dtype=torch.int8)
         given[3, 3], given[3 + steps[1], 3 + steps[0]] = 1, -1
-        exact = chains(np.repeat(vortex_field(given).float()[None].numpy(), 2 * n, 0), True, 7)
-        exact.metropolis(np.full(2 * n, T), 500, 4)
-        true = estimates(exact.spins())
+        true = estimates(equilibrium(given, 2 * n))
         for reflections in (0, 4):
             rows = []
             for name, (spins, seconds) in starts(store, given, n).items():
@@ -252,6 +271,55 @@ def polish(store: str, n: int = 20_000) -> None:
     figure.savefig("xy_polish.png", dpi=110)
 
 
+# Beyond what a model was trained on
+
+
+def arrangement(size: int, pairs: int, rng: np.random.Generator) -> torch.Tensor:
+    """Charges int8 ``(L, L)`` of pairs anywhere, no two vortices within two sites of each other."""
+    places: list[np.ndarray] = []
+    while len(places) < 2 * pairs:
+        place = rng.integers(size, size=2)
+        if all(np.hypot(*((place - other + size // 2) % size - size // 2)) > 2 for other in places):
+            places.append(place)
+    given = torch.zeros(size, size, dtype=torch.int8)
+    for number, (x, y) in enumerate(places):
+        given[y, x] = 1 - 2 * (number % 2)
+    return given
+
+
+def beyond(store: str, n: int = 1000, arrangements: int = 4) -> None:
+    """Generated fields beside Metropolis's, the differences in standard errors of one arrangement's n fields."""
+    decoder, rng, rows = decoder_in(store), np.random.default_rng(0), []
+    cases = [(size, pairs, T) for size in (16, 32, 64) for pairs in (1, (size // 16) ** 2 * 3)]
+    cases += [(16, 1, T_) for T_ in (0.2, 0.35, 0.5, 0.7, 0.8929)]
+    for size, pairs, T_ in cases:
+        found, share = [], []
+        for _ in range(arrangements):
+            given = arrangement(size, pairs, rng)
+            made = generate(decoder, given, n, T_)
+            share.append(kept(made, given).float().mean().item())
+            found.append((estimates(equilibrium(given, n, T_), T_), estimates(made.numpy(), T_)))
+        for name in found[0][0]:
+            true, own = (np.array([part[which][name] for part in found]) for which in (0, 1))
+            away = np.abs(own[:, 0] - true[:, 0])
+            errors = np.hypot(own[:, 1], true[:, 1])
+            rows.append(
+                (size, pairs, T_, np.mean(share), name, true[:, 0].mean(), own[:, 0].mean(), (away / errors).max())
+            )
+    show(
+        f"{arrangements} arrangements of {n} fields: means, and the largest difference in its standard errors",
+        ("L", "pairs", "T", "charges kept", "figure", "Metropolis", "generated", "largest difference / error"),
+        [tuple(float(c) if isinstance(c, np.floating) else c for c in row) for row in rows],
+    )
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"kernel": kernel, "pairs": pairs, "memory": memory, "polish": polish}[sys.argv[1]](*sys.argv[2:])
+    parts: dict[str, Callable[..., None]] = {
+        "kernel": kernel,
+        "pairs": pairs,
+        "memory": memory,
+        "polish": polish,
+        "beyond": beyond,
+    }
+    parts[sys.argv[1]](*sys.argv[2:])

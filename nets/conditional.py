@@ -55,11 +55,9 @@ def averages(columns: pd.DataFrame, groups: Groups, model: SpinModel, N: int) ->
         part = columns[groups.member == number]
         if len(part) < FEWEST:
             continue
-        found = {str(name): thermal.mean(part[name].to_numpy(float)) for name in part}
-        if "temperature" in label:
-            arrays = {str(name): part[name].to_numpy(float) for name in part}
-            T = float(label["temperature"])
-            found |= {name: thermal.jackknife(r, arrays, T, N) for name, r in model.responses.items()}
+        responses = model.responses if "temperature" in label else {}
+        arrays = {str(name): part[name].to_numpy() for name in part}
+        found = thermal.estimates(arrays, responses, float(label.get("temperature", np.nan)), N)
         rows += [{**label, "figure": name, "value": value, "error": error} for name, (value, error) in found.items()]
     return pd.DataFrame(rows)
 

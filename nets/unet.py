@@ -16,11 +16,13 @@ from nets.losses import gradient_penalty, wasserstein_distance
 from nets.system import Batch, Draw, Labels, System, SystemSettings, Width, adam
 from nets.training import update
 from physics.model import SpinModel, X, Y
+from physics.observables import magnetization
 from physics.vortices import (
     LARGEST_TURN,
     TAU,
     Bonds,
     charges,
+    dot_and_cross,
     harmonic_turns,
     product,
     smooth_charges,
@@ -157,7 +159,7 @@ class WGANConfig(SystemSettings):
             "physical": physical,
             "charges_kept": self.label_checks(fake, here)["charges_kept"].mean(),
             "vorticity": charges(fake).abs().float().mean(),
-            "magnetization": fake.mean((-2, -1)).norm(dim=-1).mean(),
+            "magnetization": magnetization(fake).norm(dim=-1).mean(),
         }
 
     def label_checks(self, spins: Tensor, labels: Labels) -> dict[str, Tensor]:
@@ -191,10 +193,8 @@ class WGANConfig(SystemSettings):
 
 def bonds(spins: Tensor) -> Tensor:
     """1 - S_i . S_j and S_i x S_j across the bonds to the right and up, ``(B, 4, L, L)``."""
-    x, y = spins.unbind(1)
-    right, up = (torch.roll(spins, -1, axis).unbind(1) for axis in (X, Y))
-    dots = [1 - (x * nx + y * ny) for nx, ny in (right, up)]
-    return torch.stack([*dots, *(x * ny - y * nx for nx, ny in (right, up))], 1)
+    (right, turned_right), (up, turned_up) = (dot_and_cross(spins, axis) for axis in (X, Y))
+    return torch.stack([1 - right, 1 - up, turned_right, turned_up], 1)
 
 
 def _root(labels: Labels) -> Tensor:

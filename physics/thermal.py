@@ -71,6 +71,14 @@ def jackknife(response: Response, columns: Mapping[str, np.ndarray], T: float, N
     return Estimate(float(g * whole - (g - 1) * left.mean()), float(error))
 
 
+def estimates(
+    columns: Mapping[str, np.ndarray], responses: Mapping[str, Response], T: float, N: int
+) -> dict[str, Estimate]:
+    """The mean of every column ``(n,)`` and every response of independent configurations at a temperature."""
+    means = {name: mean(np.asarray(values, float)) for name, values in columns.items()}
+    return means | {name: jackknife(response, columns, T, N) for name, response in responses.items()}
+
+
 def autocorrelation_time(series: np.ndarray, window: float = 5.0) -> float:
     """Integrated autocorrelation time in steps of chains ``(steps, chains)``: 1/2 + sum of rho(t), 1/2 for white noise.
 

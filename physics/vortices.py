@@ -22,11 +22,17 @@ LARGEST_TURN = 0.95 * math.pi  # across a bond of a field that is made of charge
 SLACK = 0.03  # by which bonds that are turned back are turned farther, so that it ends soon
 
 
-def turns(spins: Tensor, axis: int) -> Tensor:
-    """Angle in [-pi, pi] from each spin to its next neighbour along ``axis``, ``(..., 2, L, L)`` to ``(..., L, L)``."""
+def dot_and_cross(spins: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """S_i . S_j and S_i x S_j of each spin with its next along ``axis``, ``(..., 2, L, L)`` to ``(..., L, L)`` each."""
     x, y = torch.as_tensor(spins).unbind(-3)
     nx, ny = torch.roll(x, -1, axis), torch.roll(y, -1, axis)
-    return torch.atan2(x * ny - y * nx, x * nx + y * ny)
+    return x * nx + y * ny, x * ny - y * nx
+
+
+def turns(spins: Tensor, axis: int) -> Tensor:
+    """Angle in [-pi, pi] from each spin to its next along ``axis``, ``(..., 2, L, L)`` to ``(..., L, L)``."""
+    dot, cross = dot_and_cross(spins, axis)
+    return torch.atan2(cross, dot)
 
 
 def _circulation(right: Tensor, up: Tensor) -> Tensor:
@@ -51,9 +57,7 @@ def smooth_charges(spins: Tensor) -> Tensor:
 
     Source: XY reconstruction (2024), equation (3).
     """
-    x, y = torch.as_tensor(spins).unbind(-3)
-    crossed = (x * torch.roll(y, -1, axis) - y * torch.roll(x, -1, axis) for axis in (X, Y))
-    return _circulation(*crossed) / 4
+    return _circulation(*(dot_and_cross(spins, axis)[1] for axis in (X, Y))) / 4
 
 
 def charges_at(vortices: Sequence[tuple[int, int, int]], L: int) -> np.ndarray:

@@ -21,10 +21,10 @@ from physics.model import (
     quarter_turn,
     translations,
 )
-from physics.observables import correlation_function, distances
+from physics.observables import correlation_function, distances, magnetization
 from physics.thermal import Response, fluctuation
 from physics.topology import FILTRATION, betti_numbers, graph_reach, minkowski
-from physics.vortices import charges, product, spin_waves, turned, vortex_field
+from physics.vortices import charges, dot_and_cross, product, spin_waves, turned, vortex_field
 
 
 class XY(SpinModel):
@@ -54,7 +54,7 @@ class XY(SpinModel):
     def observables(self) -> dict[str, Observable]:
         return {
             "energy": Observable(self.energy, "ε = E/N + 2J", "J"),
-            "magnetization": Observable(lambda spins: spins.mean((-2, -1)).norm(dim=-1), "|M|"),
+            "magnetization": Observable(lambda spins: magnetization(spins).norm(dim=-1), "|M|"),
             "current_squared": Observable(self.current_squared, "N⟨j²⟩", "J²"),
         }
 
@@ -72,11 +72,8 @@ class XY(SpinModel):
 
     def current_squared(self, spins: Tensor) -> Tensor:
         """N j^2 with j = J/N sum sin(theta_j - theta_i) over the bonds along an axis, the mean over both: ``(...)``."""
-        x, y = torch.as_tensor(spins).unbind(-3)
-        crossed = [x * torch.roll(y, -1, axis) - y * torch.roll(x, -1, axis) for axis in (X, Y)]
-        N = x.shape[-1] * x.shape[-2]
-        across = torch.stack([part.sum((-2, -1)) for part in crossed])
-        return self.J**2 * across.square().sum(0) / (2 * N)
+        currents = torch.stack([dot_and_cross(spins, axis)[1].sum((-2, -1)) for axis in (X, Y)])
+        return self.J**2 * currents.square().sum(0) / (2 * spins.shape[-1] * spins.shape[-2])
 
     def defects(self, spins: Tensor) -> Tensor:
         return charges(spins)

@@ -130,12 +130,8 @@ def _reconstructed(config: ReconstructConfig, trained: TrainedModel, store: Stor
 
 def _found(config: ReconstructConfig, model: Any, spins: np.ndarray, codes: int) -> artifact.Found:
     columns = measure(torch.from_numpy(spins), model)
-    arrays = {str(name): columns[name].to_numpy(float) for name in columns}
-    estimates = {name: thermal.mean(values) for name, values in arrays.items()}
-    estimates |= {
-        name: thermal.jackknife(response, arrays, config.temperature, spins[0, 0].size)
-        for name, response in model.responses.items()
-    }
+    arrays = {str(name): columns[name].to_numpy() for name in columns}
+    estimates = thermal.estimates(arrays, model.responses, config.temperature, spins[0, 0].size)
     figures = {name: estimate.value for name, estimate in estimates.items()}
     figures |= {f"{name}_error": estimate.error for name, estimate in estimates.items()}
     figures["charges_kept"] = config.n / codes
