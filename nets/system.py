@@ -72,6 +72,11 @@ class SystemSettings(Tagged, ABC):
         """Raise ValueError unless it makes configurations of this spin model."""
 
     @property
+    def smallest_batch(self) -> int:
+        """Configurations that a worker needs for a step."""
+        return 1
+
+    @property
     @abstractmethod
     def decoder(self) -> str: ...
 

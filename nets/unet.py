@@ -114,6 +114,10 @@ class WGANConfig(SystemSettings):
             raise ValueError(f"system {self.name}: expected J = 1, the unit of its temperatures, found {J:g}")
 
     @property
+    def smallest_batch(self) -> int:
+        return self.critic_steps
+
+    @property
     def decoder(self) -> str:
         return "averaged"
 

@@ -105,6 +105,9 @@ class TrainConfig(Settings):
         if self.kept < self.batch:
             raise ValueError(f"dataset.configurations: expected a batch of {self.batch} to train on, found {self.kept}")
         self.resources.check_shares(self.batch)
+        each, workers = self.system.smallest_batch, self.resources.workers[1]
+        if self.batch < each * workers:
+            raise ValueError(f"batch: expected {each} or more a worker for {self.system.name}, found {self.batch}")
         return self
 
     @property

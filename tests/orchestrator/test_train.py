@@ -163,6 +163,20 @@ def test_a_truncated_network_is_named(trained, tmp_path):
         ({"resources": {"workers": [4, 1]}}, r"resources.workers: expected a positive .* found .4, 1."),
         ({"resources": {"workers": 0}}, r"resources.workers: expected a positive number or .least, most., found 0$"),
         ({"steps": 0}, "steps: expected greater than 0, found 0"),
+        (
+            {
+                "system": {"name": "cwgan", "latent": 257},
+                "dataset": {
+                    "L": 16,
+                    "hamiltonian": {"name": "xy"},
+                    "sampler": {"name": "metropolis"},
+                    "configurations": 256,
+                },
+                "batch": 6,
+                "resources": {"workers": 2},
+            },
+            "batch: expected 4 or more a worker for cwgan, found 6",
+        ),
     ],
     ids=str,
 )
