@@ -17,7 +17,6 @@ from typing import Any, Generic, TypeVar
 
 import psutil
 import ray
-import torch
 from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 
@@ -102,13 +101,16 @@ class Worker:
     """A function that is made once and then does pieces of work; the class of the actors of a :class:`Pool`."""
 
     def __init__(self) -> None:
-        torch.set_num_threads(1)
         self._work: Callable[[Any], Any] | None = None
 
     def ready(self, pickled: bytes) -> None:
         """Unpickled here, so that what arguments raise is told as it is."""
         if self._work is None:
             make, arguments = cloudpickle.loads(pickled)
+            if "torch" in sys.modules:  # not imported for work without it
+                import torch
+
+                torch.set_num_threads(1)
             self._work = make(*arguments)
 
     def work(self, piece: Any) -> Any:

@@ -155,6 +155,7 @@ def test_actors_killed_at_random_cost_nothing_but_time(small_data, annealed, tmp
     assert contents(calm, "datasets") == contents(stormy, "datasets")
 
 
+@pytest.mark.slow
 def test_a_killed_driver_carries_on_with_what_is_finished(tmp_path, on_ray):
     config = DatasetConfig.model_validate(SLOW)
     killed, calm = Store(str(tmp_path / "killed")), Store(str(tmp_path / "calm"))

@@ -63,6 +63,7 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(trained, tmp_path):
             assert contents(store, "models")[path] == content
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_is_not_taken_for_a_finished_one(tiny, swept, tmp_path):
     config, whole = swept
     store = Store(str(tmp_path / "store"))

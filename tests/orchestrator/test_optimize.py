@@ -83,6 +83,7 @@ def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
     assert card["figures"]["score"] == whole["figures"]["score"]
 
 
+@pytest.mark.slow
 def test_an_objective_of_ones_own_is_searched(model, tmp_path, monkeypatch):
     """A module in the folder that the command stands in, found by the driver and by the actors."""
     (tmp_path / "my_objectives.py").write_text(

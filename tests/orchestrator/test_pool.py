@@ -190,6 +190,7 @@ def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 def test_agents_of_a_killed_driver_are_ended_at_the_next_start_and_no_others(on_ray, tmp_path):
     living = agents(os.getpid())
     assert len(living) == 2

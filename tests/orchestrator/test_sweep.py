@@ -132,6 +132,7 @@ def test_a_trial_of_two_workers_follows_a_trial_of_one(tiny, swept, tmp_path):
     assert not np.allclose(one["train_reconstruction"], two["train_reconstruction"][::-1], rtol=0.02)
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_ends_and_the_others_go_on(tiny, swept, tmp_path, capsys):
     settings = {"space": {"system.learning_rate": [1e-3, 1e30]}, "system.beta": 1e-4, "seeds": 1}
     _, card = run.run(load(SweepConfig, str(tiny), settings=settings), Store(str(tmp_path)))
@@ -150,6 +151,7 @@ GRID = {
 }
 
 
+@pytest.mark.slow
 def test_a_system_is_swept_over_its_own_keys_and_those_of_its_data(on_ray, store):
     config = load(SweepConfig, settings=GRID)
     name, card = run.run(config, store)

@@ -95,6 +95,7 @@ def test_the_latent_space_of_the_toy_is_searched(made, swept, optimizer):
     assert found["figures"]["score"] > 0.5
 
 
+@pytest.mark.slow
 def test_samples_of_the_toy_are_judged_and_inverted(made, swept):
     model = pd.read_parquet(Path(swept["path"]) / "stages.parquet")["model"].iloc[1]
     card = made[1]("evaluate", model, "--n", "40")

@@ -88,6 +88,7 @@ def run_and_kill(name: str, store: Store) -> None:
     assert killed
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_ends_at_the_same_weights(trained, tmp_path):
     store = Store(str(tmp_path / "store"))
     run_and_kill("RayTrainWorker", store)

@@ -89,6 +89,7 @@ def check_equilibrium(magnet, T):
     assert stats.sem(gpu) < 0.006 * abs(cpu.mean())
 
 
+@pytest.mark.slow
 def test_energy_in_equilibrium_agrees_with_the_cpu_kernel():
     check_equilibrium(MAGNETS["bloch"], 0.5)
 
