@@ -19,6 +19,7 @@ from torch import Tensor, distributed
 from nets.layers import rank, workers
 from nets.system import Batch, Draw, Labels, System
 from physics.registry import cut
+from physics.symmetry import draw_powers, transformed
 
 MOMENT = re.compile(r"adam\.([0-9]{1,9})\.([a-z_]+)")  # of a weight by its number, as an optimizer names it
 
@@ -90,15 +91,17 @@ def fit(
     seed: int,
     progress: Callable[[int, dict[str, float]], None] = lambda done, losses: None,
     every: int = 100,
+    augment: bool = False,
 ) -> None:
     """The given ``steps`` of training on ``data``, in place; every configuration once an epoch.
 
-    Rows and noise of a step depend on (seed, its number) alone, so training goes on from any step, with any number of
-    workers, each of which takes its share of the batch.
+    Rows, noise and symmetries of a step depend on (seed, its number) alone, so training goes on from any step, with any
+    number of workers, each of which takes its share of the batch.
 
     Args:
         batch: configurations a step, of all workers together.
         progress: called after every ``every`` steps, and the last, with the mean losses since the call before.
+        augment: whether each configuration is shown after a random symmetry of the spin model.
 
     Raises:
         DivergedError: a loss is no longer a finite number, or a weight no number.
@@ -119,6 +122,8 @@ def fit(
         rows = order[first : first + batch][rank() :: workers()]
         draw = _noise(_generator(seed, 1, number), system.device)
         shown = data.rows(rows, system.device)._replace(done=number / steps.stop)
+        if augment:
+            shown = shown._replace(spins=_moved(shown.spins, system, batch, _generator(seed, 3, number)))
         for name, loss in system.settings.step(system, shown, draw).items():
             total[name] = total.get(name, 0) + loss.detach()
         counted += 1
@@ -138,6 +143,12 @@ def _noise(generator: torch.Generator, device: torch.device) -> Draw:
         return torch.randn(shares * count, width, generator=generator)[share::shares].to(device)
 
     return draw
+
+
+def _moved(spins: Tensor, system: System, batch: int, generator: torch.Generator) -> Tensor:
+    """Configurations after a symmetry each, this worker's share of those drawn for the whole batch."""
+    powers = draw_powers(system.model, spins.shape[-1], batch, generator)
+    return transformed(spins, system.model, {name: times[rank() :: workers()] for name, times in powers.items()})
 
 
 def _finite_means(total: dict[str, Tensor], counted: int, step: int) -> dict[str, float]:

@@ -173,12 +173,13 @@ AnySpinModel = Annotated[SerializeAsAny[SpinModel], BeforeValidator(partial(SPIN
 """A field of settings that holds any spin model; the chiral magnet, if it names none."""
 
 
+TRANSLATIONS = {"translation along x": X, "translation along y": Y}
+"""What :func:`translations` calls its symmetries, and the axes that they are along."""
+
+
 def translations(L: int) -> dict[str, Transformation]:
     """By one site along each axis of the torus: symmetries of a model that is the same everywhere."""
-    return {
-        "translation along x": lambda spins: torch.roll(spins, 1, X),
-        "translation along y": lambda spins: torch.roll(spins, 1, Y),
-    }
+    return {name: partial(torch.roll, shifts=1, dims=axis) for name, axis in TRANSLATIONS.items()}
 
 
 def quarter_turn(spins: Tensor) -> Tensor:

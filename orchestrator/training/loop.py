@@ -85,7 +85,8 @@ def _train(
     seed = config.random_seed
     left = range(progress.done, config.steps)
     try:
-        fit(system, data.part(slice(config.kept)), config.batch, left, seed, reached, REPORT_STEPS)
+        kept = data.part(slice(config.kept))
+        fit(system, kept, config.batch, left, seed, reached, REPORT_STEPS, config.augment)
         return decided(finished)
     finally:
         if record:

@@ -14,7 +14,7 @@ from pydantic import (
 
 from nets.system import SYSTEMS, AnySystem
 from orchestrator.data.request import DatasetConfig
-from physics.registry import Seed, Settings, digest, shown
+from physics.registry import Later, Seed, Settings, digest, shown
 
 DEFAULT_SYSTEM = "hybrid"
 
@@ -62,6 +62,8 @@ class TrainConfig(Settings):
         batch: configurations a step, of all workers together.
         steps: updates of every network.
         validation: share of the data kept apart, the last configurations.
+        augment: whether each configuration of a batch is first moved by a random symmetry of its spin model, see
+            :func:`physics.symmetry.draw_powers`.
         parent: a model of the store whose weights it starts from; random ones if None.
         checkpoint_seconds: between two checkpoints at least; what a death costs at most.
     """
@@ -72,6 +74,7 @@ class TrainConfig(Settings):
     steps: Annotated[int, Field(gt=0, le=10**9)] = 4000
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     seed: Seed = 0
+    augment: Annotated[bool, Later()] = False
     parent: Annotated[str, Field(pattern=r"^[^./\\][^/\\]*$")] | None = None
     checkpoint_seconds: NonNegativeFloat = 30.0
     resources: Resources = Resources()
@@ -102,6 +105,8 @@ class TrainConfig(Settings):
                     f"dataset.sampler: expected one that labels configurations with {label}, as {self.system.name} "
                     f"wants, found {self.dataset.sampler.name}"
                 )
+        if self.augment:
+            self._check_symmetries()
         if self.kept < self.batch:
             raise ValueError(f"dataset.configurations: expected a batch of {self.batch} to train on, found {self.kept}")
         self.resources.check_shares(self.batch)
@@ -109,6 +114,15 @@ class TrainConfig(Settings):
         if self.batch < each * workers:
             raise ValueError(f"batch: expected {each} or more a worker for {self.system.name}, found {self.batch}")
         return self
+
+    def _check_symmetries(self) -> None:
+        if self.system.labels:
+            raise ValueError(
+                f"augment: expected a system without labels, which do not move along, found {self.system.name} with "
+                f"{', '.join(self.system.labels)}"
+            )
+        if not self.dataset.hamiltonian.symmetries(self.dataset.L):
+            raise ValueError(f"augment: expected a spin model with symmetries, found {self.dataset.hamiltonian.name}")
 
     @property
     def kept(self) -> int:

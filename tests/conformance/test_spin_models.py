@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from physics.model import SPIN_MODELS
+from physics.symmetry import draw_powers, transformed
 
 L = 16
 
@@ -35,6 +36,13 @@ def test_symmetries_keep_energy_and_defects(model, spins):
         torch.testing.assert_close(model.energy(moved), model.energy(spins), msg=name)
         torch.testing.assert_close(model.energy_density(moved).sum(), model.energy_density(spins).sum(), msg=name)
         assert model.count_defects(moved).tolist() == model.count_defects(spins).tolist(), name
+
+
+def test_random_symmetries_keep_the_energy_of_each_configuration(model, spins):
+    powers = draw_powers(model, L, len(spins), torch.Generator().manual_seed(0))
+    moved = transformed(spins, model, powers)
+    assert moved.shape == spins.shape
+    torch.testing.assert_close(model.energy(moved), model.energy(spins))
 
 
 def test_observables_are_a_number_of_each_configuration_and_energy_is_one(model, spins):

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load, save
 from scipy import stats
 
+from nets import training
 from nets.layers import unit_spins
 from nets.system import SYSTEMS, build
 from nets.training import (
@@ -66,6 +67,46 @@ def test_another_seed_draws_other_noise_and_the_same_seed_the_same(system, data,
         fit(system, data, 10, range(1), seed)
     assert np.array_equal(drawn[0], drawn[1])
     assert abs(np.corrcoef(drawn[0].ravel(), drawn[2].ravel())[0, 1]) < 0.1
+
+
+@pytest.fixture
+def shown(system, data, monkeypatch):
+    """``shown(steps, rank, workers)``: the batches that a worker sees in an augmented training, ``(steps, n, ...)``."""
+    batches = []
+
+    def step(settings, system, batch, draw):
+        batches.append(batch.spins)
+        return {"loss": torch.zeros(())}
+
+    def make(steps, rank=0, workers=1):
+        monkeypatch.setattr(training, "rank", lambda: rank)
+        monkeypatch.setattr(training, "workers", lambda: workers)
+        batches.clear()
+        fit(system, data, 20, steps, 3, augment=True)
+        return torch.stack(batches)
+
+    monkeypatch.setattr(training, "_average", lambda tensors: None)
+    monkeypatch.setattr(type(system.settings), "step", step)
+    return make
+
+
+def test_two_workers_see_the_augmented_batches_of_one(shown):
+    one = shown(range(5))
+    shares = [shown(range(5), rank, 2) for rank in (0, 1)]
+    assert torch.equal(torch.stack(shares, 2).flatten(1, 2), one)
+
+
+def test_augmented_batches_are_the_data_after_symmetries_that_are_new_at_each_step(shown, data, system):
+    batches = shown(range(4))  # two epochs
+    energy = system.model.energy(data.spins).sort().values
+    for epoch in batches.split(2):
+        found = system.model.energy(epoch.flatten(0, 1)).sort().values
+        torch.testing.assert_close(found, energy, atol=1e-5, rtol=0)
+    known = {spins.numpy().tobytes() for spins in data.spins}
+    seen = [spins.numpy().tobytes() for spins in batches.flatten(0, 1)]
+    assert len(set(seen)) == len(seen)
+    assert len(known & set(seen)) <= 2  # of 16 x 16 x 4 x 2 elements one is the identity
+    assert torch.equal(shown(range(2, 4)), batches[2:])  # continued from a checkpoint
 
 
 def test_validation_is_in_evaluation_mode_and_leaves_the_moments_of_batch_norm(system, data):

@@ -103,6 +103,33 @@ def test_every_try_gains_something_however_soon_it_is_killed(trained, monkeypatc
     assert all(b - a <= 31 for a, b in itertools.pairwise(written))
 
 
+def test_an_augmented_training_is_another_artifact_and_the_others_keep_their_names(trained):
+    assert "augment" not in CONFIG.recipe()
+    augmented = CONFIG.model_copy(update={"augment": True})
+    assert augmented.recipe()["augment"] is True and augmented.name != CONFIG.name
+    _, card = loop.make(augmented, trained)
+    assert card["history"] != trained.card("models", CONFIG.name)["history"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"dataset": {"L": 16, "hamiltonian": {"name": "xy"}, "sampler": {"name": "metropolis"}}, "system": "cwgan"},
+            "augment: expected a system without labels, which do not move along, found cwgan with .*charges",
+        ),
+        (
+            {"dataset": {"L": 16, "hamiltonian": {"boundary": "wire", "B": 0.1}}},
+            "augment: expected a spin model with symmetries, found chiral",
+        ),
+    ],
+)
+def test_what_cannot_be_augmented_is_refused_in_one_line(settings, message):
+    system = {"name": settings.get("system", "vae")}
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.model_validate({"augment": True, **settings, "system": system})
+
+
 def figures(diversity, energy, reconstruction):
     return {"diversity": diversity, "energy_mean": energy, "validation_reconstruction": reconstruction}
 
