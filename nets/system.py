@@ -77,6 +77,11 @@ class SystemSettings(Tagged, ABC):
         return 1
 
     @property
+    def kl_weight(self) -> float | None:
+        """beta of a VAE, whose held-out losses are a reconstruction and a KL divergence; None of other systems."""
+        return getattr(self, "beta", None) if {"reconstruction", "kl"} <= {*self.held_out} else None
+
+    @property
     @abstractmethod
     def decoder(self) -> str: ...
 

@@ -110,9 +110,8 @@ def fit(
     if batch % workers() or batch > len(data):
         raise ValueError(f"batch: expected a multiple of {workers()} workers and at most {len(data)}, found {batch}")
     epoch_steps = len(data) // batch
-    epoch, order = -1, torch.empty(0)
+    epoch, order, counted = -1, torch.empty(0), 0
     total: dict[str, Tensor] = {}
-    counted = 0
     system.mode(training=True)
     for number in steps:
         if number // epoch_steps != epoch:

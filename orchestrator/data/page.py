@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from nets.conditional import averages, grouped
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig
+from orchestrator.data.spectrum import BETA_C
 from orchestrator.page import Origin, Section, listed, page, spread, strip_section
 from physics.render import figure_of, histograms_figure, state_figure, structure_figure
 from search.figures import averages_figure
@@ -32,18 +33,23 @@ def figures_of(config: DatasetConfig, columns: dict[str, np.ndarray]) -> dict[st
 
 
 def dataset_page(
-    config: DatasetConfig, columns: dict[str, np.ndarray], spins: shards.Spins, note: str, command: str
+    config: DatasetConfig,
+    columns: dict[str, np.ndarray],
+    spins: shards.Spins,
+    figures: dict[str, float],
+    note: str,
+    command: str,
 ) -> dict[str, bytes]:
     """The page and its files.
 
     Args:
         columns: observables and labels of every configuration.
+        figures: of the card.
         note: how it was made.
         command: the command that makes it.
     """
     sampled = min(len(spins), max(16, SAMPLED_SITES // config.L**2))
     sample = spins[np.linspace(0, len(spins) - 1, sampled).astype(int)]
-    lowest = spins[int(np.argmin(columns["energy"]))]
     model = config.hamiltonian
     defects = model.count_defects(sample).numpy()
     frame = pd.DataFrame({name: values for name, values in columns.items() if values.ndim == 1})
@@ -66,10 +72,15 @@ def dataset_page(
         Section(
             "The configuration of lowest energy",
             f"Red circles: {model.defect}.",
-            state_figure(lowest.numpy(), model, energy),
+            state_figure(spins[int(np.argmin(columns["energy"]))].numpy(), model, energy),
         ),
         *([_curves(columns)] if any(values.ndim == 2 for values in columns.values()) else []),
         *(_thermal(config, columns) if "temperature" in columns else []),
+        *(
+            [Section("The linear VAE", BETA_C, rows=listed({"beta_c": figures["beta_c"]}))]
+            if "beta_c" in figures
+            else []
+        ),
         Section("Made by", note),
     ]
     summary = f"{len(frame)} configurations of a {type(model).__name__}, L = {config.L}, by {config.sampler.name}."

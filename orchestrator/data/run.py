@@ -19,6 +19,7 @@ from pyarrow import ArrowInvalid
 
 from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
+from orchestrator.data import spectrum
 from orchestrator.data.request import DatasetConfig
 from orchestrator.data.shards import columns, encode, is_whole, read, record, shard_file, whole_card
 from orchestrator.errors import FailedError, RequestError
@@ -214,8 +215,12 @@ def seal(config: DatasetConfig, store: Store, found: list[dict[str, Any]], devic
     numbers = columns(config.name, store, manifest=manifest)
     spins = read(config.name, store, manifest)
     command = "orch import FILES --config" if config.imported else "orch anneal --config"
-    files = drawn(lambda: dataset_page(config, numbers, spins, note, command), config)
-    card = {**manifest, "figures": figures_of(config, numbers)}
+    known = spectrum.measure(config, spins)
+    figures = figures_of(config, numbers) | spectrum.figures(known)
+    files = drawn(lambda: dataset_page(config, numbers, spins, figures, note, command), config)
+    if known is not None:
+        files[spectrum.FILE] = known.numpy().tobytes()
+    card = {**manifest, "figures": figures}
     store.commit("datasets", config.name, card, files, placed=True)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from orchestrator.data.spectrum import BETA_C
 from orchestrator.html import figure_text
 from orchestrator.page import Origin, Section, page
 from orchestrator.sweeps.program import Finished
@@ -23,6 +24,7 @@ def sweep_page(config: SweepConfig, finished: Finished, origin: Origin) -> dict[
     if numbers and len(known):
         text = f"{metric} of each trial, to be {'small' if mode == 'min' else 'large'}."
         pictures = [Section("The metric", text, _metric(known, numbers, metric), "metric.png")]
+    data = pd.DataFrame(finished.data).T.rename_axis("data set").reset_index()
     columns = [column for column in finished.stages if finished.stages[column].nunique() > 1 or column == "model"]
     sections = [
         Section("Trials", rows=finished.summary),
@@ -33,6 +35,7 @@ def sweep_page(config: SweepConfig, finished: Finished, origin: Origin) -> dict[
             if len(finished.stages) > len(finished.summary)
             else []
         ),
+        Section("Data", BETA_C if "beta_c" in data else "", rows=data),
     ]
     return page(f"Sweep {config.name}", _summary(config, known, metric, mode), sections, origin)
 

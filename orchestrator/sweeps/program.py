@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from nets.metrics import ensemble_figures
 from orchestrator.page import Section
+from orchestrator.training.reference import reference_figures
 from orchestrator.training.request import TrainConfig
 from physics.model import SpinModel
 from physics.registry import Registry, Tagged
@@ -99,4 +100,5 @@ AnyTrialProgram = Annotated[
 def training_figures(training: TrainConfig) -> list[str]:
     """Names of the figures on the card of a training."""
     validation = [f"validation_{name}" for name in training.system.held_out]
-    return [*ensemble_figures(training.dataset.hamiltonian), "data_kspace_mse", "diversity", *validation]
+    data = [*ensemble_figures(training.dataset.hamiltonian), "data_kspace_mse", "diversity"]
+    return [*data, *validation, *reference_figures(training)]

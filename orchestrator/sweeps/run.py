@@ -25,7 +25,7 @@ from nets.metrics import ensemble
 from nets.training import DivergedError
 from orchestrator.cluster import RETRIES, connect
 from orchestrator.console import log, on_interrupt, progress
-from orchestrator.data import shards
+from orchestrator.data import shards, spectrum
 from orchestrator.data.request import DatasetConfig
 from orchestrator.data.run import make as make_data
 from orchestrator.data.run import make_here
@@ -312,6 +312,12 @@ class _Watcher(tune.Callback):
         self.held.report(self.done, self.trials, "trials")
 
 
+def _data_figures(dataset: DatasetConfig, store: Store) -> dict[str, float]:
+    """What the stages of a sweep are held against."""
+    figures = ensemble(shards.read(dataset.name, store)[:DATA_COMPARED].tensor(), dataset.hamiltonian)
+    return figures | spectrum.figures(spectrum.read(dataset, store))
+
+
 def _commit(config: SweepConfig, store: Store, trials: list[tuple[Trial, list[str]]]) -> None:
     tables, summary = [], []
     for number, (trial, names) in enumerate(trials):
@@ -320,10 +326,7 @@ def _commit(config: SweepConfig, store: Store, trials: list[tuple[Trial, list[st
         summary.append({"trial": number, **trial.point, **trial.program.report(stages)})
     frame = pd.concat(tables, ignore_index=True)
     datasets = {trial.training.dataset.name: trial.training.dataset for trial, _ in trials}
-    data = {
-        name: ensemble(shards.read(name, store)[:DATA_COMPARED].tensor(), dataset.hamiltonian)
-        for name, dataset in datasets.items()
-    }
+    data = {name: _data_figures(dataset, store) for name, dataset in datasets.items()}
     pictures = {model: generated(model, store) for model in frame["model"]}
     finished = Finished(frame, pd.DataFrame(summary), data, pictures, config.dataset.hamiltonian)
     parquet = io.BytesIO()

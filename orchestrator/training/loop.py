@@ -31,6 +31,7 @@ from orchestrator.lease import Lease, lease
 from orchestrator.page import Origin, drawn, origin, request_file
 from orchestrator.store import Store
 from orchestrator.training.page import training_page
+from orchestrator.training.reference import reference
 from orchestrator.training.request import TrainConfig
 from orchestrator.training.trained import load_weights
 from physics.render import COLUMNS, strip
@@ -239,6 +240,7 @@ def _commit(
     figures = ensemble(generated, model)
     figures |= {"data_kspace_mse": real["kspace_mse"], "diversity": figures["kspace_mse"] / real["kspace_mse"]}
     figures |= {f"validation_{key}": value for key, value in validation.items()}
+    figures |= reference(config, validation, store)
     files = {
         f"{part}.safetensors": save_tensors(
             {key: value.cpu().contiguous() for key, value in network.state_dict().items()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from torch import Tensor
 
-from orchestrator.page import Origin, Section, page
+from orchestrator.page import Origin, Section, listed, page
+from orchestrator.training.reference import REFERENCE
 from orchestrator.training.request import TrainConfig
 from physics.render import curves_figure, strips_figure
 
@@ -30,12 +31,14 @@ def training_page(
     beside = pd.DataFrame(
         {"figure": list(data), "generated": [figures[key] for key in data], "data": list(data.values())}
     )
+    held_out = {key: value for key, value in figures.items() if key.startswith(("validation_", "linear_vae_"))}
     sections = [
         Section("Losses", figure=losses, file="losses.png"),
         Section(
             "Generated states", "From the same codes of the prior, as training went.", states, "states.png", cover=True
         ),
         *([Section("Figures", rows=beside)] if data else []),
+        *([Section("Held out", REFERENCE, rows=listed(held_out))] if "linear_vae_loss" in held_out else []),
     ]
     summary = f"{config.system.name} on {config.dataset.name}: step {history[-1]['step']} of {config.steps}."
     return page(f"Training {config.name}", summary, sections, origin)

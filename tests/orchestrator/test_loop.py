@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 
+from nets.linear_vae import covariance_spectrum, critical_beta, linear_vae
 from nets.training import DivergedError
-from orchestrator.data import shards
+from orchestrator.data import shards, spectrum
 from orchestrator.data.run import make_here
 from orchestrator.evaluation import run as evaluation
 from orchestrator.evaluation.request import SampleConfig
 from orchestrator.lease import lease
+from orchestrator.sweeps.program import training_figures
 from orchestrator.training import loop
 from orchestrator.training import run as training
+from orchestrator.training.reference import reference, reference_figures
 from orchestrator.training.request import TrainConfig
 from orchestrator.training.trained import TrainedModel, best
 
@@ -101,6 +104,47 @@ def test_every_try_gains_something_however_soon_it_is_killed(trained, monkeypatc
             record(second, {"reconstruction": 0.1})
     assert written[:5] == [1, 3, 7, 15, 31]
     assert all(b - a <= 31 for a, b in itertools.pairwise(written))
+
+
+def test_a_vae_stands_beside_the_linear_vae_of_its_data(trained):
+    figures = trained.card("models", CONFIG.name)["figures"]
+    system = CONFIG.system
+    held_out = figures["validation_reconstruction"] + system.beta * figures["validation_kl"]
+    assert figures["validation_loss"] == pytest.approx(held_out)
+    known = covariance_spectrum(shards.read(CONFIG.dataset.name, trained))
+    assert figures["linear_vae_loss"] == pytest.approx(linear_vae(known, system.beta, system.latent).loss, rel=1e-5)
+    assert trained.card("datasets", CONFIG.dataset.name)["figures"]["beta_c"] == pytest.approx(critical_beta(known))
+    assert list(reference(CONFIG, {"reconstruction": 0.1, "kl": 2.0}, trained)) == reference_figures(CONFIG)
+    assert set(training_figures(CONFIG)) == set(figures)
+
+
+def test_data_without_a_spectrum_beside_them_give_the_same_reference(trained):
+    name = CONFIG.dataset.name
+    kept = spectrum.read(CONFIG.dataset, trained)
+    card = trained.card("datasets", name)
+    older = {key: value for key, value in card.items() if key not in ("files", "checksum")}
+    trained.write_file(f"datasets/{name}/card.json", json.dumps(older).encode())
+    torch.testing.assert_close(spectrum.read(CONFIG.dataset, trained), kept)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"system": {"name": "gan", "width": 2, "latent": 4}}, []),
+        ({"dataset": {"hamiltonian": {"D": 1.0, "boundary": "wire"}}}, ["validation_loss"]),
+    ],
+    ids=["no encoder", "edges"],
+)
+def test_there_is_no_reference_where_none_is_known(changes, expected, store):
+    given = CONFIG.model_dump(mode="json", exclude_defaults=True)
+    given["dataset"] |= changes.get("dataset", {})
+    config = TrainConfig.model_validate(given | {"system": changes.get("system", given["system"])})
+    make_here(config.dataset, store)
+    _, card = loop.make(config, store, page=True)
+    assert [key for key in ("validation_loss", "linear_vae_loss") if key in card["figures"]] == expected
+    assert reference_figures(config) == expected
+    assert "linear_vae_loss" not in store.read("models", config.name, "report.html").decode()
+    assert ("beta_c" in store.card("datasets", config.dataset.name)["figures"]) == ("dataset" not in changes)
 
 
 def test_an_augmented_training_is_another_artifact_and_the_others_keep_their_names(trained):

@@ -41,6 +41,20 @@ def test_a_sweep_is_a_chain_of_artifacts_for_each_seed(swept):
     assert {"system.beta", "seed", "gamma_c", "gamma_lower", "gamma_upper", "collapsed_energy"} <= set(figures["best"])
 
 
+def test_every_stage_stands_beside_the_linear_vae_and_the_page_says_where_that_collapses(swept):
+    config, store = swept
+    figures = store.card("datasets", config.dataset.name)["figures"]
+    folder = Path(store.folder("sweeps", config.name))
+    frame = pd.read_parquet(folder / "stages.parquet")
+    assert (frame["validation_loss"] > 0).all()
+    losses = frame.groupby("beta")["linear_vae_loss"]
+    assert (losses.nunique() == 1).all() and losses.first().is_monotonic_increasing
+    card = store.card("sweeps", config.name)
+    assert card["figures"]["data"][config.dataset.name]["beta_c"] == figures["beta_c"]
+    text = (folder / "report.html").read_text()
+    assert "beta_c" in text and "linear_vae_loss" in text
+
+
 def test_a_sweep_given_again_makes_nothing(swept):
     config, store = swept
     before = {path: path.stat().st_mtime_ns for path in Path(store.path).rglob("*")}
