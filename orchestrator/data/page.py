@@ -76,11 +76,7 @@ def dataset_page(
         ),
         *([_curves(columns)] if any(values.ndim == 2 for values in columns.values()) else []),
         *(_thermal(config, columns) if "temperature" in columns else []),
-        *(
-            [Section("The linear VAE", BETA_C, rows=listed({"beta_c": figures["beta_c"]}))]
-            if "beta_c" in figures
-            else []
-        ),
+        *_linear_vae(figures),
         Section("Made by", note),
     ]
     summary = f"{len(frame)} configurations of a {type(model).__name__}, L = {config.L}, by {config.sampler.name}."
@@ -131,6 +127,12 @@ def _thermal(config: DatasetConfig, columns: dict[str, np.ndarray]) -> list[Sect
     wide = said.pivot(index=keys, columns="figure", values="said")[list(dict.fromkeys(table["figure"]))].reset_index()
     text = "Means of independent configurations and their standard errors; of fluctuations by the jackknife."
     return [Section("Averages", text, averages_figure({"data": table}, groups.labels, model)), Section("", rows=wide)]
+
+
+def _linear_vae(figures: dict[str, float]) -> list[Section]:
+    if "beta_c" not in figures:
+        return []
+    return [Section("The linear VAE", BETA_C, rows=listed({"beta_c": figures["beta_c"]}))]
 
 
 def _curves(columns: dict[str, np.ndarray]) -> Section:

@@ -185,6 +185,41 @@ MUTANTS = [
         "return max(alike, key=order)[0]",
         "tests/orchestrator/test_loop.py",
     ),
+    Mutant(
+        "the linear VAE with twice its noise",
+        "nets/linear_vae.py",
+        "s = beta * N / 2",
+        "s = beta * N",
+        "tests/nets/test_linear_vae.py",
+    ),
+    Mutant(
+        "mean not removed from the covariance",
+        "nets/linear_vae.py",
+        "covariance[0, 0] -= torch.outer(mean, mean.conj())",
+        "covariance[0, 0] -= 0 * torch.outer(mean, mean.conj())",
+        "tests/nets/test_linear_vae.py",
+    ),
+    Mutant(
+        "every worker draws the symmetries of the first",
+        "nets/training.py",
+        "times[rank() :: workers()] for name, times",
+        "times[: len(spins)] for name, times",
+        "tests/nets/test_training.py",
+    ),
+    Mutant(
+        "the same symmetries at every step",
+        "nets/training.py",
+        "_generator(seed, 3, number)",
+        "_generator(seed, 3, 0)",
+        "tests/nets/test_training.py",
+    ),
+    Mutant(
+        "translations that never reach the last site",
+        "physics/symmetry.py",
+        "torch.randint(L if name",
+        "torch.randint(L - 1 if name",
+        "tests/physics/test_symmetry.py",
+    ),
 ]
 
 
