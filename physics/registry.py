@@ -20,6 +20,8 @@ from pydantic import (
     SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -63,6 +65,13 @@ class Settings(BaseModel):
                 for key in unknown
             ]
             raise ValidationError.from_exception_data(cls.__name__, details)
+        return given
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, given: Any, info: ValidationInfo) -> Any:
+        if isinstance(given, bool) and cls.model_fields[str(info.field_name)].annotation in (int, float):
+            raise PydanticCustomError("number", "expected a number")
         return given
 
     @model_serializer(mode="wrap")

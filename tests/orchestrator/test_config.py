@@ -118,6 +118,8 @@ def test_a_bad_data_set_is_one_line_with_key_value_and_expectation(settings, sai
         ({"parent": "../../elsewhere"}, "parent: expected text of the form"),
         ({"label": "a\n"}, "label: expected text without control characters"),
         ({"seed": 2**32}, "seed: expected less than 4294967296"),
+        ({"steps": True}, "steps: expected a number, found True"),
+        ({"system.beta": False}, "system.beta: expected a number, found False"),
         ({"trial.refine": 10**12}, "trial.refine: expected less than or equal to 100"),
         ({"space": {"batch": [1]}}, "space.batch: expected greater than or equal to 2"),
         ({"space": {"dataset.hamiltonian.D": [0.3, "much"]}}, "space.dataset.hamiltonian.D: expected a number"),
