@@ -55,6 +55,7 @@ class Origin(NamedTuple):
         command: what makes it again, up to the option that names the request's file.
         parents: places of what it was made from, each with the path of its page.
         root: of the store, as the page sees it.
+        address: of a store that is no folder.
     """
 
     place: str
@@ -62,15 +63,19 @@ class Origin(NamedTuple):
     command: str
     parents: Sequence[tuple[str, str]] = ()
     root: str = "../.."
+    address: str = ""
 
     @property
     def again(self) -> str:
+        if self.address:
+            return f"{self.command} {REQUEST} --store {self.address}"
         return f"{self.command} {self.place}/{REQUEST} --store ."
 
 
 def origin(store: Store, kind: Kind, name: str, config: BaseModel, command: str, parents: Sequence[str] = ()) -> Origin:
     """The :class:`Origin` of an artifact whose parents are in the store."""
-    return Origin(f"{kind}/{name}", config, command, [(parent, page_path(store, parent)) for parent in parents])
+    made_from = [(parent, page_path(store, parent)) for parent in parents]
+    return Origin(f"{kind}/{name}", config, command, made_from, address="" if store.local else store.root)
 
 
 def request_file(config: BaseModel) -> dict[str, bytes]:

@@ -38,7 +38,7 @@ def dataset_page(
     spins: shards.Spins,
     figures: dict[str, float],
     note: str,
-    command: str,
+    source: Origin,
 ) -> dict[str, bytes]:
     """The page and its files.
 
@@ -46,7 +46,6 @@ def dataset_page(
         columns: observables and labels of every configuration.
         figures: of the card.
         note: how it was made.
-        command: the command that makes it.
     """
     sampled = min(len(spins), max(16, SAMPLED_SITES // config.L**2))
     sample = spins[np.linspace(0, len(spins) - 1, sampled).astype(int)]
@@ -80,7 +79,7 @@ def dataset_page(
         Section("Made by", note),
     ]
     summary = f"{len(frame)} configurations of a {type(model).__name__}, L = {config.L}, by {config.sampler.name}."
-    return page(f"Data set {config.name}", summary, sections, Origin(f"datasets/{config.name}", config, command))
+    return page(f"Data set {config.name}", summary, sections, source)
 
 
 def _figures(config: DatasetConfig, frame: pd.DataFrame, sample: torch.Tensor, defects: np.ndarray) -> dict[str, Any]:

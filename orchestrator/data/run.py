@@ -209,15 +209,16 @@ def make(config: DatasetConfig, store: Store, actors: int | None = None) -> tupl
 def seal(config: DatasetConfig, store: Store, found: list[dict[str, Any]], device: Device, note: str) -> None:
     """Make the data set whole: its card and its page beside the shards."""
     from orchestrator.data.page import dataset_page, figures_of  # matplotlib, which actors do without
-    from orchestrator.page import drawn
+    from orchestrator.page import drawn, origin
 
     manifest = _list(config, store, found, device)
     numbers = columns(config.name, store, manifest=manifest)
     spins = read(config.name, store, manifest)
     command = "orch import FILES --config" if config.imported else "orch anneal --config"
+    source = origin(store, "datasets", config.name, config, command)
     known = spectrum.measure(config, spins)
     figures = figures_of(config, numbers) | spectrum.figures(known)
-    files = drawn(lambda: dataset_page(config, numbers, spins, figures, note, command), config)
+    files = drawn(lambda: dataset_page(config, numbers, spins, figures, note, source), config)
     if known is not None:
         files[spectrum.FILE] = known.numpy().tobytes()
     card = {**manifest, "figures": figures}

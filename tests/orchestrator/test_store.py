@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.data.request import DatasetConfig
 from orchestrator.errors import RequestError
+from orchestrator.page import origin, page
 from orchestrator.store import Store
 from physics.registry import digest
 
@@ -132,3 +134,18 @@ def test_a_store_may_be_any_fsspec_address():
     store = Store("memory://shared")
     commit(store)
     assert pickle.loads(pickle.dumps(store)).read("models", "a-1", "file") == b"weights"
+
+
+@pytest.mark.parametrize(
+    ("address", "command", "where"),
+    [
+        ("local", "orch anneal --config datasets/a-1/request.yaml --store .", "in the folder of the store"),
+        ("memory://page", "orch anneal --config request.yaml --store memory://page", "beside a file request.yaml"),
+    ],
+)
+def test_a_page_says_the_command_that_makes_it_again(address, command, where, tmp_path):
+    store = Store(str(tmp_path / "store") if address == "local" else address)
+    source = origin(store, "datasets", "a-1", DatasetConfig(), "orch anneal --config")
+    shown = page("a-1", "", [], source)["report.html"].decode()
+    assert f"<pre>{command}</pre>" in shown
+    assert where in shown
