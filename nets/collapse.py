@@ -12,7 +12,9 @@ import math
 from collections.abc import Generator, Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 COLLAPSED = 0.1  # of the data's k-space MSE; below it a model makes one state
 DIVERSE = 0.5  # of the data's k-space MSE; above it a model is fit for searching
@@ -98,14 +100,74 @@ def scan_length(beta: float, beta_start: float, gammas: Sequence[float], refine:
     return len(beta_ladder(beta, beta_start)) + sum(gamma > 0 for gamma in gammas) + refine
 
 
-THRESHOLD = ("gamma_c", "gamma_lower", "gamma_upper", "mse_fall_in_a_decade", "collapsed_energy")
+def crossing(stages: pd.DataFrame) -> float:
+    r"""gamma_x, where the losses of the diverse and of the collapsed branch are equal.
+
+    The collapse is a first-order transition: each branch is metastable beyond the point where their losses cross, so
+    gamma_c, where a scan falls, depends on the seed and on the steps of a stage.  The loss of a model is a line,
+
+    .. math:: L(\gamma) = L_{RC} + \beta L_{KL} + \gamma L_H
+
+    and bounds the loss of its branch from above.  A branch is taken as the lower envelope of the lines of its models.
+
+    Args:
+        stages: at one beta, with the columns beta, collapsed and the held-out losses validation_reconstruction,
+            validation_kl and validation_energy.
+
+    Returns:
+        gamma_x; 0 where the collapsed branch is the lower one without the Hamiltonian; NaN unless both branches have a
+        model and cross, and of a system whose loss does not hold the energy.
+    """
+    if "validation_energy" not in stages:
+        return math.nan
+    level = stages["validation_reconstruction"] + stages["beta"] * stages["validation_kl"]
+    lines = np.stack((level, stages["validation_energy"]), 1)
+    fallen = stages["collapsed"].to_numpy(bool)
+    diverse, collapsed = lines[~fallen], lines[fallen]
+    if not len(diverse) or not len(collapsed):
+        return math.nan
+    if collapsed[:, 0].min() <= diverse[:, 0].min():
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rise, fall = collapsed[:, None] - diverse, diverse[:, 1] - collapsed[:, None, 1]
+        meetings = (rise[..., 0] / fall).ravel()
+    for gamma in np.sort(meetings[np.isfinite(meetings) & (meetings > 0)]):
+        losses = [(branch @ (1.0, gamma)).min() for branch in (diverse, collapsed)]
+        if math.isclose(*losses, rel_tol=1e-9, abs_tol=1e-12):
+            return float(gamma)
+    return math.nan
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Geometric mean of positive numbers, and the ends of its 95 % interval by Student's t of their logarithms.
+
+    Numbers that are not positive do not count; the ends are NaN for fewer than two.
+    """
+    logs = np.log([value for value in values if value > 0])
+    if not len(logs):
+        return math.nan, math.nan, math.nan
+    middle = float(logs.mean())
+    if len(logs) == 1:
+        return math.exp(middle), math.nan, math.nan
+    reach = float(stdtrit(len(logs) - 1, 0.975)) * float(logs.std(ddof=1)) / len(logs) ** 0.5
+    return math.exp(middle), math.exp(middle - reach), math.exp(middle + reach)
+
+
+THRESHOLD = (
+    "gamma_c",
+    "gamma_lower",
+    "gamma_upper",
+    "gamma_crossing",
+    "mse_fall_in_a_decade",
+    "collapsed_energy",
+)
 
 
 def threshold(stages: pd.DataFrame) -> dict[str, float]:
-    """gamma_c with its bracket, the fall of the k-space MSE within a decade of gamma, the collapsed energy.
+    """gamma_c with its bracket, gamma_x, the fall of the k-space MSE within a decade of gamma, the collapsed energy.
 
     Args:
-        stages: at one beta, with the columns gamma, collapsed, kspace_mse and energy_mean.
+        stages: at one beta, with the columns gamma, collapsed, kspace_mse, energy_mean and those of :func:`crossing`.
 
     Returns:
         The figures :data:`THRESHOLD`, NaN where there is no collapse.
@@ -122,4 +184,5 @@ def threshold(stages: pd.DataFrame) -> dict[str, float]:
     beyond = stages[stages["collapsed"] & (gammas >= (gap.upper if gap else math.inf))]
     energy = float(beyond["energy_mean"].min()) if len(beyond) else math.nan
     found = (gap.critical, gap.lower, gap.upper) if gap else (math.nan,) * 3
-    return dict(zip(THRESHOLD, (*found, float(max(ratios, default=1.0)), energy), strict=True))
+    fall = float(max(ratios, default=1.0))
+    return dict(zip(THRESHOLD, (*found, crossing(stages), fall, energy), strict=True))

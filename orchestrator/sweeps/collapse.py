@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from nets.collapse import COLLAPSED, THRESHOLD, scan, scan_length, threshold
+from nets.collapse import COLLAPSED, THRESHOLD, interval, scan, scan_length, threshold
 from orchestrator.page import Section
 from orchestrator.sweeps.program import Card, Finished, Mode, TrialProgram
 from orchestrator.training.request import TrainConfig
@@ -91,9 +91,21 @@ class CollapseScan(TrialProgram):
         return ["beta", *THRESHOLD]
 
     def report(self, stages: pd.DataFrame) -> dict[str, float]:
-        """gamma_c with its bracket, the fall of the k-space MSE within a decade of gamma, the collapsed energy."""
+        """The figures of :func:`nets.collapse.threshold` at the final beta."""
         beta = float(stages["beta"].iloc[-1])
         return {"beta": beta, **threshold(stages[stages["beta"] == beta])}
+
+    def pooled(self, summary: pd.DataFrame) -> pd.DataFrame:
+        """gamma_x and gamma_c with their intervals over the seeds, see :func:`nets.collapse.interval`."""
+        keys = [key for key in summary if key not in ("trial", "seed", "beta", *THRESHOLD)] or ["beta"]
+        rows = []
+        for point, part in summary.groupby(keys, sort=False):
+            row = {**dict(zip(keys, point, strict=True)), "seeds": len(part)}
+            for figure in ("gamma_crossing", "gamma_c"):
+                names = (figure, f"{figure}_low", f"{figure}_high")
+                row |= dict(zip(names, interval(part[figure].tolist()), strict=True))
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     def columns(self, card: Card) -> dict[str, Any]:
         weights = card["config"]["model"]
@@ -104,7 +116,8 @@ class CollapseScan(TrialProgram):
             Section(
                 "Losses and collapse",
                 "Left, against beta on the way up; right, against gamma at the final beta. Dashed: the data. "
-                "Solid: generated from the prior or the validation set; dotted: training.",
+                "Solid: generated from the prior or the validation set; dotted: training. Vertical: gamma_crossing, "
+                "where the losses of the diverse and the collapsed models are equal.",
                 _curves(finished),
                 "curves.png",
             ),
@@ -141,6 +154,10 @@ def _curves(finished: Finished) -> Figure:
                 axis.plot(part[x], part[key], "o-", color=color, ms=4, label=label)
                 if training in part:
                     axis.plot(part[x], part[training], ":", color=color)
+        crossing = finished.summary.set_index("trial")["gamma_crossing"][chain["trial"].iloc[0]]
+        if crossing > 0:
+            for axis in axes[:, 1]:
+                axis.axvline(crossing, color=color, lw=1, ls="-.")
     for (key, _, label), pair in zip(ROWS, axes, strict=True):
         pair[0].set_ylabel(label)
         for axis in pair:

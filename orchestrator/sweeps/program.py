@@ -76,6 +76,10 @@ class TrialProgram(Tagged, ABC):
     def report(self, stages: pd.DataFrame) -> dict[str, float]:
         """Figures of a trial from the trainings that it has done, a row each; NaN where they do not say yet."""
 
+    def pooled(self, summary: pd.DataFrame) -> pd.DataFrame:
+        """Figures of the trials that differ in their seed alone, a row a point, from a row a trial; empty if none."""
+        return pd.DataFrame()
+
     def columns(self, card: Card) -> dict[str, Any]:
         """What tells one training of a trial from another, for the table of all trainings."""
         return {}

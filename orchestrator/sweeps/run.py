@@ -345,6 +345,7 @@ def _commit(config: SweepConfig, store: Store, trials: list[tuple[Trial, list[st
             "best": ordered.replace({np.nan: None}).to_dict("records")[0],
             "data": data,
             "summary": finished.summary.replace({np.nan: None}).to_dict("records"),
+            "pooled": config.trial.pooled(finished.summary).replace({np.nan: None}).to_dict("records"),
         },
     }
     source = origin(store, "sweeps", config.name, config, "orch sweep --space", parents)

@@ -260,6 +260,20 @@ MUTANTS += [
         "tests/nets/test_collapse.py",
     ),
     Mutant(
+        "the losses of the worst models cross",
+        "nets/collapse.py",
+        "losses = [(branch @ (1.0, gamma)).min()",
+        "losses = [(branch @ (1.0, gamma)).max()",
+        "tests/nets/test_collapse.py",
+    ),
+    Mutant(
+        "the crossing without the KL divergence",
+        "nets/collapse.py",
+        'stages["beta"] * stages["validation_kl"]',
+        "0",
+        "tests/nets/test_collapse.py",
+    ),
+    Mutant(
         "the best model across data sets",
         "orchestrator/training/trained.py",
         "return min(alike, key=order)[0]",

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,10 @@ def test_a_sweep_is_a_chain_of_artifacts_for_each_seed(swept):
     assert (figures["metric"], figures["mode"]) == ("gamma_c", "min")
     assert figures["best"] in figures["summary"]
     assert {"system.beta", "seed", "gamma_c", "gamma_lower", "gamma_upper", "collapsed_energy"} <= set(figures["best"])
+    (pooled,) = figures["pooled"]
+    assert (pooled["system.beta"], pooled["seeds"]) == (1e-4, 2)
+    known = [row["gamma_c"] for row in figures["summary"] if row["gamma_c"]]
+    assert pooled["gamma_c"] == (pytest.approx(math.prod(known) ** (1 / len(known))) if known else None)
 
 
 def test_every_stage_stands_beside_the_linear_vae_and_the_page_says_where_that_collapses(swept):
