@@ -1,6 +1,6 @@
 """The XY system: its kernel, energies of held pairs, memory of chains, polish of generated fields and their reach.
 
-    python benchmarks/xy.py kernel            CPU time per proposal beside a plain scalar kernel
+    python benchmarks/xy.py kernel            CPU time per proposal beside a scalar kernel and the magnet's heat bath
     python benchmarks/xy.py pairs             energy of a held pair against its distance beside the Coulomb gas
     python benchmarks/xy.py memory            autocorrelation times in sweeps
     python benchmarks/xy.py polish STORE      time to equilibrium from generated fields and from the vortex field
@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from physics import thermal
+from physics.chiral import ChiralMagnet
 from physics.metropolis import Metropolis, PlanarReplicas
-from physics.replicas import batch_size
+from physics.replicas import Replicas, batch_size
 from physics.vortices import charges, coulomb_energy, vortex_field
 from physics.xy import XY
 
@@ -83,6 +84,7 @@ def kernel() -> None:
         start = np.zeros((replicas, 2, size, size), np.float32)
         start[:, 0] = 1
         free, held = chains(start, False), chains(start, True)
+        magnet = Replicas(ChiralMagnet(D=0.6), size, 1, range(replicas))
         temperatures, one = np.full(replicas, T), np.zeros((size, size))
         plain = 4 * replicas * size**2  # updates a round
         contestants: dict[str, tuple[Callable[[], object], int]] = {
@@ -90,6 +92,7 @@ def kernel() -> None:
             "metropolis, free": (lambda b=free, t=temperatures: b.metropolis(t, 4), plain),
             "metropolis, held": (lambda b=held, t=temperatures: b.metropolis(t, 4), plain),
             "over-relaxation, held": (lambda b=held, t=temperatures: b.metropolis(t, 4, 16), plain),
+            "heat bath of a magnet": (lambda b=magnet: b.heat_bath(np.full(4, T)), plain),
         }
         times: dict[str, list[float]] = {name: [] for name in contestants}
         for turn in range(8):

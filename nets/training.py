@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from nets.system import Batch, Draw, Labels, System
 from physics.registry import cut
 from physics.symmetry import draw_powers, transformed
 
+Schedule = Literal["constant", "cosine"]
 MOMENT = re.compile(r"adam\.([0-9]{1,9})\.([a-z_]+)")  # of a weight by its number, as an optimizer names it
 
 
@@ -92,6 +93,7 @@ def fit(
     progress: Callable[[int, dict[str, float]], None] = lambda done, losses: None,
     every: int = 100,
     augment: bool = False,
+    schedule: Schedule = "constant",
 ) -> None:
     """The given ``steps`` of training on ``data``, in place; every configuration once an epoch.
 
@@ -102,6 +104,7 @@ def fit(
         batch: configurations a step, of all workers together.
         progress: called after every ``every`` steps, and the last, with the mean losses since the call before.
         augment: whether each configuration is shown after a random symmetry of the spin model.
+        schedule: of the learning rates; "cosine" takes them to zero at the last step, as (1 + cos(pi done)) / 2.
 
     Raises:
         DivergedError: a loss is no longer a finite number, or a weight no number.
@@ -123,6 +126,8 @@ def fit(
         shown = data.rows(rows, system.device)._replace(done=number / steps.stop)
         if augment:
             shown = shown._replace(spins=_moved(shown.spins, system, batch, _generator(seed, 3, number)))
+        if schedule == "cosine":
+            _scale_rates(system, (1 + math.cos(math.pi * shown.done)) / 2)
         for name, loss in system.settings.step(system, shown, draw).items():
             total[name] = total.get(name, 0) + loss.detach()
         counted += 1
@@ -132,6 +137,13 @@ def fit(
             progress(number + 1, losses)
             system.mode(training=True)
             total, counted = {}, 0
+
+
+def _scale_rates(system: System, share: float) -> None:
+    """Learning rates as a share of those that the optimizers were made with."""
+    for optimizer in system.optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = share * group.setdefault("initial_lr", group["lr"])
 
 
 def _noise(generator: torch.Generator, device: torch.device) -> Draw:

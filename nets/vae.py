@@ -13,8 +13,10 @@ from nets.layers import BatchNorm1d, BatchNorm2d, CircularConv2d, UpsampleConv2d
 from nets.losses import kl_divergence, reconstruction
 from nets.system import Batch, Draw, Labels, System, SystemSettings, Width
 from nets.training import update
+from physics.registry import Later
 
 WIDTHS = {"evae-2021": (6, 12, 24, 48), "vae-2022": (16, 32, 64, 128)}
+RAMP_START = 1e-6  # of beta
 
 
 def _divisible_by_16(L: int) -> int:
@@ -31,6 +33,8 @@ class VAEConfig(SystemSettings):
         L: lattice size, a multiple of 16 for the four poolings.
         latent: dimension of the latent space.
         beta, gamma: weights of the KL divergence and of the energy density in the loss.
+        beta_ramp: share of the training in which beta rises from 1e-6 to its value, by equal factors a step; started at
+            its value it would collapse the posterior.
     """
 
     name: Literal["evae-2021", "vae-2022"] = "evae-2021"
@@ -40,6 +44,7 @@ class VAEConfig(SystemSettings):
     kernel: Annotated[int, Field(ge=3, le=9)] = 5
     beta: NonNegativeFloat = 1e-3
     gamma: NonNegativeFloat = 0.0
+    beta_ramp: Annotated[float, Field(ge=0, le=1), Later()] = 0.0
     learning_rate: PositiveFloat = 1e-3
 
     @property
@@ -74,10 +79,17 @@ class VAEConfig(SystemSettings):
             "energy": system.model.energy(output).mean(),
         }
 
+    def _beta(self, done: float) -> float:
+        """Along the ramp, by the share of the training that is done."""
+        if done >= self.beta_ramp:
+            return self.beta
+        start = min(self.beta, RAMP_START)
+        return start * (self.beta / start) ** (done / self.beta_ramp) if start else 0.0
+
     def step(self, system: System, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """One update down L_RC + beta L_KL + gamma L_H (2021, equation (3)); returns the three before it."""
         losses = self.held_out_losses(system, batch, draw)
-        loss = losses["reconstruction"] + self.beta * losses["kl"] + self.gamma * losses["energy"]
+        loss = losses["reconstruction"] + self._beta(batch.done) * losses["kl"] + self.gamma * losses["energy"]
         update(system, (loss, ["vae"]))
         return losses
 

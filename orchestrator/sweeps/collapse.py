@@ -57,10 +57,11 @@ class CollapseScan(TrialProgram):
         for weight in ("beta", "gamma"):
             if weight not in fields:
                 raise ValueError(f"trial collapse: expected a system with a {weight}, found {training.system.name}")
-        if training.system.beta < self.beta_start:  # type: ignore[attr-defined]
-            raise ValueError(
-                f"system.beta: expected at least trial.beta_start = {self.beta_start:g}, found {training.system.beta:g}"  # type: ignore[attr-defined]
-            )
+        beta, ramp = training.system.beta, getattr(training.system, "beta_ramp", 0.0)  # type: ignore[attr-defined]
+        if ramp:
+            raise ValueError(f"system.beta_ramp: expected 0, as the scan raises beta, found {ramp:g}")
+        if beta < self.beta_start:
+            raise ValueError(f"system.beta: expected at least trial.beta_start = {self.beta_start:g}, found {beta:g}")
 
     def trainings(self, training: TrainConfig) -> Generator[TrainConfig, Card, None]:
         chain = scan(training.system.beta, self.beta_start, self.gammas, self.refine)  # type: ignore[attr-defined]

@@ -87,7 +87,7 @@ def _train(
     left = range(progress.done, config.steps)
     try:
         kept = data.part(slice(config.kept))
-        fit(system, kept, config.batch, left, seed, reached, REPORT_STEPS, config.augment)
+        fit(system, kept, config.batch, left, seed, reached, REPORT_STEPS, config.augment, config.schedule)
         return decided(finished)
     finally:
         if record:

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from nets.system import SYSTEMS, AnySystem
+from nets.training import Schedule
 from orchestrator.data.request import DatasetConfig
 from physics.registry import Later, Seed, Settings, digest, shown
 
@@ -64,6 +65,7 @@ class TrainConfig(Settings):
         validation: share of the data kept apart, the last configurations.
         augment: whether each configuration of a batch is first moved by a random symmetry of its spin model, see
             :func:`physics.symmetry.draw_powers`.
+        schedule: of the learning rates; "cosine" takes them to zero at the last step.
         parent: a model of the store whose weights it starts from; random ones if None.
         checkpoint_seconds: between two checkpoints at least; what a death costs at most.
     """
@@ -75,6 +77,7 @@ class TrainConfig(Settings):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     seed: Seed = 0
     augment: Annotated[bool, Later()] = False
+    schedule: Annotated[Schedule, Later()] = "constant"
     parent: Annotated[str, Field(pattern=r"^[^./\\][^/\\]*$")] | None = None
     checkpoint_seconds: NonNegativeFloat = 30.0
     resources: Resources = Resources()

@@ -109,6 +109,24 @@ def test_augmented_batches_are_the_data_after_symmetries_that_are_new_at_each_st
     assert torch.equal(shown(range(2, 4)), batches[2:])  # continued from a checkpoint
 
 
+def test_a_cosine_takes_the_rates_to_zero_and_goes_on_from_any_step(system, data, monkeypatch):
+    rates = []
+
+    def step(settings, system, batch, draw):
+        rates.append([group["lr"] for o in system.optimizers.values() for group in o.param_groups])
+        return {"loss": torch.zeros(())}
+
+    monkeypatch.setattr(type(system.settings), "step", step)
+    fit(system, data, 10, range(8), 3, schedule="cosine")
+    rate = system.settings.learning_rate
+    assert [r[0] for r in rates] == pytest.approx([rate * (1 + np.cos(np.pi * n / 8)) / 2 for n in range(8)])
+    assert all(len(set(r)) == 1 for r in rates)
+    whole = rates.copy()
+    rates.clear()
+    fit(system, data, 10, range(5, 8), 3, schedule="cosine")
+    assert rates == whole[5:]
+
+
 def test_validation_is_in_evaluation_mode_and_leaves_the_moments_of_batch_norm(system, data):
     fit(system, data, 10, range(3), 0)
     before = {key: value.clone() for key, value in system.networks["encoder"].state_dict().items()}

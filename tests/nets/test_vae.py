@@ -139,3 +139,23 @@ def test_a_loss_that_is_not_a_number_stops_training():
     spins[5] = torch.nan
     with pytest.raises(DivergedError, match="reconstruction = nan"):
         trained(spins=spins)
+
+
+def test_beta_rises_by_equal_factors_along_its_ramp():
+    """The KL of a step without other losses moves by the beta of that moment."""
+    config = VAEConfig(L=16, latent=4, hidden=8, beta=1e-2, beta_ramp=0.5)
+    torch.manual_seed(0)
+    system = build(config, H)
+    system.networks["vae"].double()
+    spins, moved = some_spins(8).double(), []
+    for done in (0.0, 0.25, 0.5, 1.0):
+        gradients = []
+        for beta in (config.beta, 0.0):
+            system.settings = config.model_copy(update={"beta": beta})
+            torch.manual_seed(1)
+            system.optimizers["vae"].step = lambda: None
+            system.settings.step(system, Batch(spins, done=done), lambda count, width: torch.zeros(count, width))
+            gradients.append(torch.cat([p.grad.flatten() for p in system.networks["vae"].parameters()]))
+        moved.append((gradients[0] - gradients[1]).norm().item())
+    assert moved[2] == moved[3]
+    assert [m / moved[3] for m in moved[:2]] == pytest.approx([1e-4, 1e-2], rel=0.02)
