@@ -167,8 +167,8 @@ MUTANTS = [
     Mutant(
         "training rows in an evaluation",
         "orchestrator/evaluation/run.py",
-        "torch.arange(dataset.configurations)[-config.n :]",
-        "torch.arange(dataset.configurations)[: config.n]",
+        "np.arange(rows.start, rows.stop) - self.config.n + len(data)",
+        "np.arange(rows.start, rows.stop)",
         "tests/orchestrator/test_loop.py",
     ),
     Mutant(
