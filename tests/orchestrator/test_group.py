@@ -113,6 +113,7 @@ def wait_for_the_lease(path, folder):
     torch.save(time.time(), f"{folder}/{rank()}.pt")
 
 
+@pytest.mark.slow
 def test_a_group_waits_for_a_lease_together(data, tmp_path):
     with lease(data, "models", CONFIG.name):
         process = mp.get_context("fork").Process(target=group, args=(wait_for_the_lease, data.path, str(tmp_path)))

@@ -61,7 +61,8 @@ def test_scores_do_not_depend_on_the_number_of_actors(swept, tmp_path, model):
     assert np.array_equal(results[0][1], results[1][1])
 
 
-@pytest.mark.parametrize("name", ["genetic", pytest.param("gradient", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["genetic", "gradient"])
 def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
     shutil.copytree(model[1].path, tmp_path / "s", ignore=shutil.ignore_patterns("optima"))
     stopped = (model[0], Store(str(tmp_path / "s")))

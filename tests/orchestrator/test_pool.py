@@ -66,6 +66,7 @@ def test_what_is_raised_in_an_actor_is_raised_here(on_ray):
         list(pool.map([0]))
 
 
+@pytest.mark.slow
 def test_actors_that_always_die_before_they_work_end_it(on_ray, monkeypatch):
     actors = started(monkeypatch)
     with (

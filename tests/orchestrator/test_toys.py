@@ -84,7 +84,8 @@ def test_a_training_is_found_that_a_sweep_has_made(made, swept):
     assert card["figures"]["validation_reconstruction"] < 0.9
 
 
-@pytest.mark.parametrize("optimizer", ["toys:HillClimbingSettings", pytest.param("gradient", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["toys:HillClimbingSettings", "gradient"])
 def test_the_latent_space_of_the_toy_is_searched(made, swept, optimizer):
     model = pd.read_parquet(Path(swept["path"]) / "stages.parquet")["model"].iloc[1]
     options = ["--model", model, "--objective", "toys:Order", "--optimizer", optimizer]

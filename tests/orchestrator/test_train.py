@@ -186,6 +186,7 @@ def test_requests_that_make_no_sense_are_one_line(settings, message):
         load(TrainConfig, settings={**SETTINGS, **settings})
 
 
+@pytest.mark.slow
 def test_samples_led_by_the_discriminator_please_it_more(trained):
     discriminator = TrainedModel(NAME, trained).discriminator
     drawn, led = (
@@ -237,6 +238,7 @@ def test_commands_sample_and_evaluate(trained, tmp_path):
     assert {"coverage", "adagan_coverage", "nodal_points"} <= set(json.loads(told.stdout)["figures"]["rows"][0])
 
 
+@pytest.mark.slow
 def test_a_model_without_a_discriminator_does_not_lead(swept):
     _, store = swept
     name = store.names("models")[0]

@@ -139,6 +139,7 @@ def test_sites_and_sweeps_draw_independent_numbers():
     assert stats.chisquare(np.histogram(a, 16, (-1, 1))[0]).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_a_configuration_does_not_depend_on_its_batch():
     schedule = Annealing(sweeps=3, overrelaxation=1, finish=30)
 
@@ -151,8 +152,12 @@ def test_a_configuration_does_not_depend_on_its_batch():
     assert not np.array_equal(made(2, [0])[0], together[0])
 
 
-def test_the_finish_is_the_cpu_kernels(magnet):
+@pytest.mark.parametrize(
+    "name", ["wire, masked, easy axis", *(pytest.param(n, marks=pytest.mark.slow) for n in MAGNETS if "wire" not in n)]
+)
+def test_the_finish_is_the_cpu_kernels(name):
     """Relaxed states of both kernels, batch by batch taken out as they come to rest."""
+    magnet = MAGNETS[name]
     start = relax(magnet, Replicas(magnet, 8, 1, range(6)).spins(), torque=3e-2)
     cpu, gpu = (replicas_on(device)(magnet, 8, 1, range(6), start).relax(200, 1e-2, 1.5) for device in ("cpu", "gpu"))
     np.testing.assert_allclose(cpu, gpu, atol=1e-3)
