@@ -78,7 +78,7 @@ def dataset_page(
         *_linear_vae(figures),
         Section("Made by", note),
     ]
-    summary = f"{len(frame)} configurations of a {type(model).__name__}, L = {config.L}, by {config.sampler.name}."
+    summary = f"{len(frame)} configurations, spin model {model.name}, L = {config.L}, by {config.sampler.name}."
     return page(f"Data set {config.name}", summary, sections, source)
 
 
