@@ -43,5 +43,7 @@ def template(name: str) -> jinja2.Template:
 
 
 def figure_text(value: Any) -> str:
-    """A number to four digits, anything else as it is."""
+    """A number to four digits, a dash where there is none, anything else as it is."""
+    if value != value:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

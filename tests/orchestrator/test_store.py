@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.data.request import DatasetConfig
 from orchestrator.errors import RequestError
+from orchestrator.html import figure_text
 from orchestrator.page import origin, page
 from orchestrator.store import Store
 from physics.registry import digest
@@ -149,3 +150,7 @@ def test_a_page_says_the_command_that_makes_it_again(address, command, where, tm
     shown = page("a-1", "", [], source)["report.html"].decode()
     assert f"<pre>{command}</pre>" in shown
     assert where in shown
+
+
+def test_a_table_has_a_dash_where_there_is_no_number():
+    assert [figure_text(value) for value in (0.123456, float("nan"), 3, "text")] == ["0.1235", "-", "3", "text"]
