@@ -129,8 +129,8 @@ def crossing(stages: pd.DataFrame) -> float:
     if collapsed[:, 0].min() <= diverse[:, 0].min():
         return 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        rise, fall = collapsed[:, None] - diverse, diverse[:, 1] - collapsed[:, None, 1]
-        meetings = (rise[..., 0] / fall).ravel()
+        apart = (collapsed[:, None] - diverse).reshape(-1, 2)
+        meetings = -apart[:, 0] / apart[:, 1]
     for gamma in np.sort(meetings[np.isfinite(meetings) & (meetings > 0)]):
         losses = [(branch @ (1.0, gamma)).min() for branch in (diverse, collapsed)]
         if math.isclose(*losses, rel_tol=1e-9, abs_tol=1e-12):

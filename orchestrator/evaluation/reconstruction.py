@@ -45,10 +45,13 @@ def check(config: ReconstructConfig, name: str, store: Store) -> TrainedModel:
     L = lattice(config, trained)
     try:
         trained.model.check(L)
-        charges_at(config.charges, L)
         trained.decoder.codes(L)
     except ValueError as error:
         raise RequestError(str(error)) from None
+    try:
+        charges_at(config.charges, L)
+    except ValueError as error:
+        raise RequestError(f"charges: {error}") from None
     return trained
 
 

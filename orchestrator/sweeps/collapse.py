@@ -114,6 +114,7 @@ class CollapseScan(TrialProgram):
 
     def sections(self, finished: Finished) -> list[Section]:
         return [
+            Section("Seeds together", "Geometric means and their 95 % intervals.", rows=finished.pooled),
             Section(
                 "Losses and collapse",
                 "Left, against beta on the way up; right, against gamma at the final beta. Dashed: the data. "

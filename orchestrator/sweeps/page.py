@@ -26,9 +26,7 @@ def sweep_page(config: SweepConfig, finished: Finished, origin: Origin) -> dict[
         pictures = [Section("The metric", text, _metric(known, numbers, metric), "metric.png")]
     data = pd.DataFrame(finished.data).T.rename_axis("data set").reset_index()
     columns = [column for column in finished.stages if finished.stages[column].nunique() > 1 or column == "model"]
-    pooled = config.trial.pooled(finished.summary)
     sections = [
-        *([Section("Seeds together", "Geometric means and their 95 % intervals.", rows=pooled)] if len(pooled) else []),
         Section("Trials", rows=finished.summary),
         *pictures,
         *config.trial.sections(finished),

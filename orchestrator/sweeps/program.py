@@ -33,6 +33,7 @@ class Finished(NamedTuple):
     Attributes:
         stages: a row a training: trial, point, seed, order, what the program says of it, figures, model.
         summary: a row a trial: trial, point, seed, what the program reports.
+        pooled: a row a point, see :meth:`TrialProgram.pooled`.
         data: figures of the training data, by the name of the data set.
         pictures: generated states ``(n, components, L, L)`` of each model.
         model: the spin model of the data.
@@ -40,6 +41,7 @@ class Finished(NamedTuple):
 
     stages: pd.DataFrame
     summary: pd.DataFrame
+    pooled: pd.DataFrame
     data: dict[str, dict[str, float]]
     pictures: dict[str, np.ndarray]
     model: SpinModel

@@ -328,7 +328,8 @@ def _commit(config: SweepConfig, store: Store, trials: list[tuple[Trial, list[st
     datasets = {trial.training.dataset.name: trial.training.dataset for trial, _ in trials}
     data = {name: _data_figures(dataset, store) for name, dataset in datasets.items()}
     pictures = {model: generated(model, store) for model in frame["model"]}
-    finished = Finished(frame, pd.DataFrame(summary), data, pictures, config.dataset.hamiltonian)
+    table = pd.DataFrame(summary)
+    finished = Finished(frame, table, config.trial.pooled(table), data, pictures, config.dataset.hamiltonian)
     parquet = io.BytesIO()
     frame.to_parquet(parquet, index=False)
     metric, mode = config.objective
@@ -345,7 +346,7 @@ def _commit(config: SweepConfig, store: Store, trials: list[tuple[Trial, list[st
             "best": ordered.replace({np.nan: None}).to_dict("records")[0],
             "data": data,
             "summary": finished.summary.replace({np.nan: None}).to_dict("records"),
-            "pooled": config.trial.pooled(finished.summary).replace({np.nan: None}).to_dict("records"),
+            "pooled": finished.pooled.replace({np.nan: None}).to_dict("records"),
         },
     }
     source = origin(store, "sweeps", config.name, config, "orch sweep --space", parents)

@@ -141,6 +141,11 @@ def test_a_temperature_that_is_none_is_refused(vortices):
         orch(vortices, "reconstruct", "--temperature", "-1")
 
 
+def test_charges_of_a_request_are_refused_by_their_key(vortices):
+    with pytest.raises(RequestError, match=r"^charges: expected charges of 1 or -1, found 2 at \(3, 1\)"):
+        reconstruction.check(ReconstructConfig(charges=((3, 1, 2), (3, 4, -2))), CONFIG.name, vortices)
+
+
 def test_a_store_without_such_a_model_says_so(tmp_path):
     store = Store(str(tmp_path / "store"))
     store.write_file("datasets/none", b"")
