@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from nets.layers import BatchNorm1d, BatchNorm2d, CircularConv2d, UpsampleConv2d, unit_spins
@@ -19,18 +19,15 @@ WIDTHS = {"evae-2021": (6, 12, 24, 48), "vae-2022": (16, 32, 64, 128)}
 RAMP_START = 1e-6  # of beta
 
 
-def _divisible_by_16(L: int) -> int:
-    if L < 16 or L % 16:
-        raise ValueError("expected a multiple of 16")
-    return L
-
-
 class VAEConfig(SystemSettings):
     """Sizes of a :class:`VAE` and weights of its losses.
 
     Attributes:
         name: whose convolution widths; "evae-2021" has 6, 12, 24, 48 and "vae-2022" 16, 32, 64, 128.
-        L: lattice size, a multiple of 16 for the four poolings.
+        widths: channels of the encoder's convolutions, the decoder's in reverse; those of the name if empty.  Each is
+            pooled by 2.  What is left of the lattice should be finer than a period of the texture: in the papers a cell
+            of the last layer is 16 sites and the period 21.6.
+        L: lattice size, which the poolings divide.
         latent: dimension of the latent space.
         beta, gamma: weights of the KL divergence and of the energy density in the loss.
         beta_ramp: share of the training in which beta rises from 1e-6 to its value, by equal factors a step; started at
@@ -38,14 +35,31 @@ class VAEConfig(SystemSettings):
     """
 
     name: Literal["evae-2021", "vae-2022"] = "evae-2021"
-    L: Annotated[int, AfterValidator(_divisible_by_16)] = 32
+    L: PositiveInt = 32
     latent: Width = 100
     hidden: Width = 512
+    widths: Annotated[tuple[Width, ...], Field(max_length=10), Later()] = ()
     kernel: Annotated[int, Field(ge=3, le=9)] = 5
     beta: NonNegativeFloat = 1e-3
     gamma: NonNegativeFloat = 0.0
     beta_ramp: Annotated[float, Field(ge=0, le=1), Later()] = 0.0
     learning_rate: PositiveFloat = 1e-3
+
+    @model_validator(mode="after")
+    def _pooled(self) -> Self:
+        if self.L % self.cell:
+            raise ValueError(f"L: expected a multiple of {self.cell}, found {self.L}")
+        return self
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of the encoder's convolutions."""
+        return self.widths or WIDTHS[self.name]
+
+    @property
+    def cell(self) -> int:
+        """Sites along the side of what one site of the last convolution, pooled, stands for."""
+        return 2 ** len(self.channels)
 
     @property
     def label(self) -> str:
@@ -95,8 +109,8 @@ class VAEConfig(SystemSettings):
 
 
 class VAE(nn.Module):
-    """Encoder: four circular convolutions, each pooled by 2, and a dense layer to means and log-variances.
-    Decoder: two dense layers, four upsampled circular convolutions, one plain, and unit length at each site.
+    """Encoder: circular convolutions, each pooled by 2, and a dense layer to means and log-variances.
+    Decoder: two dense layers, as many upsampled circular convolutions, one plain, and unit length at each site.
 
     Source: E-VAE (2021), "Detailed network structures"; latent optimization (2022), figure 6.
     """
@@ -105,8 +119,8 @@ class VAE(nn.Module):
         super().__init__()
         self.config = config
         self.latent_dim = config.latent
-        widths, kernel = WIDTHS[config.name], config.kernel
-        side = config.L // 16
+        widths, kernel = config.channels, config.kernel
+        side = config.L // config.cell
         flat = widths[-1] * side * side
 
         convolutions: list[nn.Module] = []

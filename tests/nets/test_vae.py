@@ -70,9 +70,19 @@ def test_papers_dense_layer_has_3072_neurons():
     assert [m.out_features for m in decoder if isinstance(m, nn.Linear)] == [512, 3072]
 
 
-def test_lattice_must_be_a_multiple_of_16():
+def test_poolings_must_divide_the_lattice():
     with pytest.raises(ValueError, match="multiple of 16"):
         VAEConfig(L=24)
+    with pytest.raises(ValueError, match="multiple of 4"):
+        VAEConfig(L=42, widths=(6, 12))
+
+
+def test_fewer_poolings_keep_a_finer_lattice():
+    model = VAE(VAEConfig(L=24, latent=5, widths=(6, 12, 24))).eval()
+    assert [m.out_features for m in model.decoder if isinstance(m, nn.Linear)] == [512, 24 * 3 * 3]
+    mean, _ = model.encode(torch.randn(2, 3, 24, 24))
+    assert mean.shape == (2, 5)
+    assert model.decode(mean).shape == (2, 3, 24, 24)
 
 
 def test_losses_by_hand():

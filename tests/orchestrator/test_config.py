@@ -106,7 +106,7 @@ def test_a_bad_data_set_is_one_line_with_key_value_and_expectation(settings, sai
         ({"dataset": 1}, "dataset: expected keys and values, found 1"),
         ({"system": []}, "system: expected keys and values, found []"),
         ({"dataset.L": []}, "dataset.L: expected an integer, found []"),
-        ({"system.L": 20, "dataset.L": "20"}, "system.L: expected a multiple of 16, found 20"),
+        ({"system.L": 20, "dataset.L": "20"}, "system: L: expected a multiple of 16, found 20"),
         ({"system.name": "physics.annealing:Annealing"}, "system: name: expected a kind of generative system, found"),
         ({"system.name": "nets.system:SystemSettings"}, "system: name: expected a kind of generative system, found"),
         ({"resources.gpus": 1.5}, "gpus: expected a whole number or a share of one GPU, found 1.5"),
