@@ -82,6 +82,16 @@ class SystemSettings(Tagged, ABC):
         return getattr(self, "beta", None) if {"reconstruction", "kl"} <= {*self.held_out} else None
 
     @property
+    def loss_weights(self) -> Mapping[str, float]:
+        """By name, the losses of :meth:`step` whose weighted sum all networks minimise; none of an adversarial one."""
+        return MappingProxyType({})
+
+    @property
+    def ramp(self) -> float:
+        """Share of a training in which those weights still change."""
+        return 0.0
+
+    @property
     @abstractmethod
     def decoder(self) -> str: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
@@ -21,7 +21,9 @@ from nets.system import Batch, Draw, Labels, System
 from physics.registry import cut
 from physics.symmetry import draw_powers, transformed
 
-Schedule = Literal["constant", "cosine"]
+Schedule = Literal["constant", "cosine", "settled"]
+SETTLED = 0.05  # of what a training has brought: less than this from the last windows is nothing more
+WINDOWS = 2  # that are compared with as many before them
 MOMENT = re.compile(r"adam\.([0-9]{1,9})\.([a-z_]+)")  # of a weight by its number, as an optimizer names it
 
 
@@ -94,6 +96,7 @@ def fit(
     every: int = 100,
     augment: bool = False,
     schedule: Schedule = "constant",
+    history: Sequence[Mapping[str, float]] = (),
 ) -> None:
     """The given ``steps`` of training on ``data``, in place; every configuration once an epoch.
 
@@ -104,7 +107,10 @@ def fit(
         batch: configurations a step, of all workers together.
         progress: called after every ``every`` steps, and the last, with the mean losses since the call before.
         augment: whether each configuration is shown after a random symmetry of the spin model.
-        schedule: of the learning rates; "cosine" takes them to zero at the last step, as (1 + cos(pi done)) / 2.
+        schedule: of the learning rates; "cosine" takes them to zero at the last step, as (1 + cos(pi done)) / 2;
+            "settled" keeps them until the loss has settled, see :func:`settled_step`, and takes them to zero along a
+            cosine in a quarter as many steps again, which ends the training.
+        history: mean losses, each with its "step", of the windows before the first step: what "settled" judges by.
 
     Raises:
         DivergedError: a loss is no longer a finite number, or a weight no number.
@@ -115,8 +121,12 @@ def fit(
     epoch_steps = len(data) // batch
     epoch, order, counted = -1, torch.empty(0), 0
     total: dict[str, Tensor] = {}
+    windows = [*history]
+    falls, end = _fall_of_rates(system, windows, schedule, steps.stop)
     system.mode(training=True)
     for number in steps:
+        if number >= end:
+            break
         if number // epoch_steps != epoch:
             epoch = number // epoch_steps
             order = torch.randperm(len(data), generator=_generator(seed, 0, epoch))
@@ -126,17 +136,53 @@ def fit(
         shown = data.rows(rows, system.device)._replace(done=number / steps.stop)
         if augment:
             shown = shown._replace(spins=_moved(shown.spins, system, batch, _generator(seed, 3, number)))
-        if schedule == "cosine":
-            _scale_rates(system, (1 + math.cos(math.pi * shown.done)) / 2)
+        if number >= falls:
+            _scale_rates(system, (1 + math.cos(math.pi * (number - falls) / (end - falls))) / 2)
         for name, loss in system.settings.step(system, shown, draw).items():
             total[name] = total.get(name, 0) + loss.detach()
         counted += 1
-        if (number + 1) % every == 0 or number == steps[-1]:
+        if (number + 1) % every == 0 or number + 1 == end:
             losses = _finite_means(total, counted, number + 1)
             _check_weights(system, number + 1)
+            windows.append({"step": number + 1, **losses})
+            falls, end = _fall_of_rates(system, windows, schedule, steps.stop)
             progress(number + 1, losses)
             system.mode(training=True)
             total, counted = {}, 0
+
+
+def settled_step(steps: Sequence[float], losses: Sequence[float], first: float = 0.0) -> int | None:
+    """The step by which a loss had settled; None if it has not yet.
+
+    It has when the mean of two windows lies below that of the two before them by less than 5 % of all that it has
+    fallen since the first window.
+
+    Args:
+        steps: at the end of each window.
+        losses: mean of each window.
+        first: step from which it may have settled.
+    """
+    for last in range(2 * WINDOWS, len(losses) + 1):
+        recent = sum(losses[last - WINDOWS : last]) / WINDOWS
+        before = sum(losses[last - 2 * WINDOWS : last - WINDOWS]) / WINDOWS
+        if steps[last - 1] >= first and before - recent <= SETTLED * max(losses[0] - recent, 0.0):
+            return int(steps[last - 1])
+    return None
+
+
+def _fall_of_rates(
+    system: System, windows: Sequence[Mapping[str, float]], schedule: Schedule, last: int
+) -> tuple[int, int]:
+    """Step at which the learning rates begin to fall, and the one at which they are zero, which ends the training."""
+    if schedule == "constant":
+        return last, last
+    if schedule == "cosine":
+        return 0, last
+    weights = system.settings.loss_weights
+    losses = [sum(weight * window[name] for name, weight in weights.items()) for window in windows]
+    found = settled_step([window["step"] for window in windows], losses, system.settings.ramp * last)
+    falls = min(4 * last // 5, last if found is None else found)
+    return falls, min(last, falls + max(1, falls // 4))
 
 
 def _scale_rates(system: System, share: float) -> None:

@@ -74,6 +74,14 @@ class VAEConfig(SystemSettings):
     def encoder(self) -> str:
         return "vae"
 
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {"reconstruction": 1.0, "kl": self.beta, "energy": self.gamma}
+
+    @property
+    def ramp(self) -> float:
+        return self.beta_ramp
+
     def networks(self, components: int) -> dict[str, Callable[[], nn.Module]]:
         return {"vae": lambda: VAE(self, components)}
 

@@ -98,6 +98,10 @@ class VAEGANConfig(SystemSettings):
         return output, {"reconstruction": reconstruction(output, spins), "kl": kl_divergence(mean, log_variance)}
 
     @property
+    def loss_weights(self) -> dict[str, float]:
+        return {"reconstruction": 1.0, "kl": self.beta} if self.name == "vae" else {}
+
+    @property
     def held_out(self) -> tuple[str, ...]:
         return ("reconstruction", "kl") if self.encoder else ()
 

@@ -80,14 +80,15 @@ def _train(
 
     def finished() -> dict[str, Any]:
         assert record is not None
+        record.picture()
         validation = validate(system, data.part(slice(config.kept, None)), config.batch, seed)
         return _commit(system, config, progress, validation, data, time.monotonic() - started, store, record)
 
     seed = config.random_seed
     left = range(progress.done, config.steps)
     try:
-        kept = data.part(slice(config.kept))
-        fit(system, kept, config.batch, left, seed, reached, REPORT_STEPS, config.augment, config.schedule)
+        kept, past = data.part(slice(config.kept)), [*progress.history]
+        fit(system, kept, config.batch, left, seed, reached, REPORT_STEPS, config.augment, config.schedule, past)
         return decided(finished)
     finally:
         if record:
@@ -164,11 +165,11 @@ class Recorder:
         progress.done = done
         progress.history.append({"step": done, **losses})
         self.held.report(done, steps, "steps", ", ".join(f"{key} {value:.4g}" for key, value in losses.items()))
-        pictured = self.page and ((done // REPORT_STEPS).bit_count() == 1 or done == steps)  # as the steps double
-        if pictured:
-            progress.pictures[done] = generate(self.system, self.codes, self.labels)
         if self.events:
-            self._write_events(done, losses, pictured)
+            for key, value in losses.items():
+                self.events.add_scalar(key, value, done)
+        if (done // REPORT_STEPS).bit_count() == 1:  # as the steps double
+            self.picture()
         if done < steps and time.monotonic() - self.saved >= self._pause():
             self.store.write_file(_checkpoint(self.config.name, self.store), checkpoint(self.system, progress))
             self.saved = time.monotonic()
@@ -187,12 +188,14 @@ class Recorder:
         for file, content in drawn(draw, self.config).items():
             self.store.write_file(f"{self.work}/{file}", content)
 
-    def _write_events(self, done: int, losses: dict[str, float], pictured: bool) -> None:
-        assert self.events is not None
-        for key, value in losses.items():
-            self.events.add_scalar(key, value, done)
-        if pictured:
-            states = strip(self.progress.pictures[done].numpy(), self.system.model)
+    def picture(self) -> None:
+        """Keep generated states of this step, if there is a page for them."""
+        done, pictures = self.progress.done, self.progress.pictures
+        if not self.page or done in pictures:
+            return
+        pictures[done] = generate(self.system, self.codes, self.labels)
+        if self.events:
+            states = strip(pictures[done].numpy(), self.system.model)
             self.events.add_image("generated", states, done, dataformats="HWC")
 
     def close(self) -> None:

@@ -65,7 +65,8 @@ class TrainConfig(Settings):
         validation: share of the data kept apart, the last configurations.
         augment: whether each configuration of a batch is first moved by a random symmetry of its spin model, see
             :func:`physics.symmetry.draw_powers`.
-        schedule: of the learning rates; "cosine" takes them to zero at the last step.
+        schedule: of the learning rates; "cosine" takes them to zero at the last step; "settled" keeps them until the
+            loss has settled, takes them to zero and ends there, with ``steps`` the most; see :func:`nets.training.fit`.
         parent: a model of the store whose weights it starts from; random ones if None.
         checkpoint_seconds: between two checkpoints at least; what a death costs at most.
     """
@@ -108,6 +109,11 @@ class TrainConfig(Settings):
                     f"dataset.sampler: expected one that labels configurations with {label}, as {self.system.name} "
                     f"wants, found {self.dataset.sampler.name}"
                 )
+        if self.schedule == "settled" and not self.system.loss_weights:
+            raise ValueError(
+                f"schedule: expected constant or cosine, as {self.system.name} has no one loss that could settle, "
+                f"found {self.schedule}"
+            )
         if self.augment:
             self._check_symmetries()
         if self.kept < self.batch:

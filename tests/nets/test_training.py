@@ -18,9 +18,11 @@ from nets.training import (
     checkpoint,
     fit,
     restore_checkpoint,
+    settled_step,
     state,
     validate,
 )
+from nets.vae import VAEConfig
 from physics.chiral import ChiralMagnet
 
 
@@ -125,6 +127,73 @@ def test_a_cosine_takes_the_rates_to_zero_and_goes_on_from_any_step(system, data
     rates.clear()
     fit(system, data, 10, range(5, 8), 3, schedule="cosine")
     assert rates == whole[5:]
+
+
+def losses_of(levels, every=50):
+    return [every * (number + 1) for number in range(len(levels))], list(levels)
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ([1.0, 0.9], None),  # fewer than four windows
+        ([1.0, 0.8, 0.6, 0.4, 0.2], None),
+        ([1.0, 0.5, 0.3, 0.3, 0.29, 0.29], 300),  # 0.105 of 0.705 at 250, 0.01 of 0.71 at 300
+        ([100.0, 50.0, 30.0, 30.0, 29.0, 29.0], 300),  # in any unit
+        ([-1e3, -1e3 - 0.5, -1e3 - 0.7, -1e3 - 0.7, -1e3 - 0.71, -1e3 - 0.71], 300),  # about any level
+        ([0.3, 0.3, 0.3, 0.3], 200),
+        ([0.3, 0.4, 0.5, 0.6], 200),  # it rises
+    ],
+)
+def test_a_loss_has_settled_where_it_falls_by_little_of_what_it_has_fallen(levels, expected):
+    assert settled_step(*losses_of(levels)) == expected
+
+
+def test_a_loss_does_not_settle_while_its_weights_change():
+    assert settled_step(*losses_of([0.3] * 8), first=260) == 300
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """Learning rate of each step of a VAE, whose losses are those that a function says."""
+
+    def trained(levels, steps, history=(), cap=None):
+        system, found = build(VAEConfig(L=16, latent=2), ChiralMagnet()), []
+
+        def step(settings, system, batch, draw):
+            found.append(system.optimizers["vae"].param_groups[0]["lr"])
+            level = torch.as_tensor(levels(steps.start + len(found) - 1))
+            return {"reconstruction": level, "kl": torch.zeros(()), "energy": torch.zeros(())}
+
+        monkeypatch.setattr(VAEConfig, "step", step)
+        fit(system, Data(torch.zeros(20, 3, 16, 16)), 10, steps, 3, every=5, schedule="settled", history=history)
+        return np.array(found)
+
+    return trained
+
+
+def test_a_settled_training_cools_its_rate_and_ends(rates):
+    found = rates(lambda number: 1.0 if number < 5 else 0.1, range(1000))
+    falls = 25  # the first four windows after the fall
+    assert len(found) == falls + falls // 4
+    assert np.allclose(found[:falls], 1e-3)
+    assert found[falls:] == pytest.approx(1e-3 * (1 + np.cos(np.pi * np.arange(6) / 6)) / 2)
+
+
+def test_a_training_that_does_not_settle_cools_before_its_last_step(rates):
+    found = rates(lambda number: -float(number), range(50))
+    assert len(found) == 50
+    assert np.allclose(found[:40], 1e-3) and found[45] == pytest.approx(1e-3 / 2)
+
+
+def test_a_settled_training_goes_on_from_any_window(rates):
+    levels = lambda number: 1.0 if number < 5 else 0.1  # noqa: E731
+    whole = rates(levels, range(1000))
+    for start in (5, 15, 25):
+        history = [
+            {"step": n, "reconstruction": levels(n - 5), "kl": 0.0, "energy": 0.0} for n in range(5, start + 1, 5)
+        ]
+        assert rates(levels, range(start, 1000), history) == pytest.approx(whole[start:])
 
 
 def test_validation_is_in_evaluation_mode_and_leaves_the_moments_of_batch_norm(system, data):
