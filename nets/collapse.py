@@ -1,16 +1,19 @@
-"""The collapse scan of the E-VAE (2021): beta by decades, gamma upward, then the threshold between brackets.
+"""The collapse of the E-VAE (2021) as a transition: regimes of a model, scans in gamma and beta, crossing losses.
 
-Above a critical gamma the Hamiltonian loss wins over the others and the decoder makes one state whatever its code:
-the lowest that the model can express.  The scan is told of each stage whether its model had collapsed, and says
-which stage comes next and whose weights it starts from.
+Above a critical gamma the Hamiltonian loss wins over the others and the decoder makes one state whatever its code: the
+lowest that the model can express.  The transition is of first order: a diverse and a collapsed branch are both
+metastable over a range of gamma, so that where a scan falls depends on the steps of a stage.  Where the losses of the
+two branches are equal does not.
+
+A scan is told of each stage what became of its model, and says which stage comes next and whose weights it starts from.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Generator, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +21,31 @@ from scipy.special import stdtrit
 
 COLLAPSED = 0.1  # of the data's k-space MSE; below it a model makes one state
 DIVERSE = 0.5  # of the data's k-space MSE; above it a model is fit for searching
+DATA_DEVIATIONS = 3  # standard deviations above the data's mean energy: the highest that still counts as the data's
+
+Regime = Literal["diverse", "hamiltonian collapse", "posterior collapse", "far from the prior"]
+Direction = Literal["up", "down", "cold"]
+
+
+def regime(diversity: float, energy: float, highest: float, active_units: float) -> Regime:
+    """What a VAE has become, by what it makes of codes from the prior.
+
+    * diverse: its states differ from one another as the data do;
+    * hamiltonian collapse: they are alike, and their energy is at or below the data's;
+    * posterior collapse: they are alike, of higher energy, and no unit of the code says anything about the input;
+    * far from the prior: they are alike, of higher energy, though units are active: the encoder's codes lie elsewhere.
+
+    Args:
+        diversity: k-space MSE of generated states over that of the data.
+        energy: mean of the generated states, per spin.
+        highest: of the energies that count as the data's.
+        active_units: see :func:`nets.metrics.active_units`.
+    """
+    if not diversity < COLLAPSED:
+        return "diverse"
+    if energy <= highest:
+        return "hamiltonian collapse"
+    return "far from the prior" if active_units else "posterior collapse"
 
 
 class Stage(NamedTuple):
@@ -28,28 +56,44 @@ class Stage(NamedTuple):
     parent: int | None
 
 
+class Outcome(NamedTuple):
+    """The regime of a stage's model and its held-out losses: on its branch the loss is ``level + gamma energy``."""
+
+    regime: Regime
+    level: float
+    energy: float
+
+    @property
+    def collapsed(self) -> bool:
+        return self.regime == "hamiltonian collapse"
+
+
+Made = list[tuple[Stage, Outcome]]
+Stages = Generator[Stage, Outcome, None]
+
+
+def branch_level(reconstruction: float, kl: float, beta: float, collapsed: bool) -> float:
+    """L_RC + beta L_KL; L_RC alone of a collapsed model, whose decoder ignores the code, so that KL could be zero."""
+    return reconstruction if collapsed else reconstruction + beta * kl
+
+
 class Bracket(NamedTuple):
-    """gamma_c lies between a gamma that kept the model diverse and the next that collapsed it."""
+    """A transition lies between a weight on one side of it and the next on the other; ``lower`` 0 where none is."""
 
     lower: float
     upper: float
 
     @property
     def critical(self) -> float:
-        """The geometric mean of both; not a number where the smallest gamma already collapsed the model."""
+        """The geometric mean of both; not a number where the lower end is zero."""
         return math.sqrt(self.lower * self.upper) if self.lower > 0 else math.nan
 
-    @property
-    def middle(self) -> float:
-        """Where to look next: the geometric mean, or a decade below the smallest gamma."""
-        return float(f"{self.critical if self.lower > 0 else self.upper / 10:.4g}")
+
+NO_BRACKET = Bracket(math.nan, math.nan)
 
 
 def beta_ladder(beta: float, start: float) -> list[float]:
-    """From ``start`` to ``beta`` by factors of ten, the last one what is left.
-
-    The ladder matters: started at its final value, beta collapses the posterior at once.
-    """
+    """From ``start`` to ``beta`` by factors of ten, the last one what is left."""
     ladder = []
     while start < beta * (1 - 1e-9):
         ladder.append(start)
@@ -57,61 +101,162 @@ def beta_ladder(beta: float, start: float) -> list[float]:
     return [*ladder, beta]
 
 
-def bracket(gammas: Sequence[float], collapsed: Sequence[bool]) -> Bracket | None:
-    """The first gap, going up in gamma, from a diverse model to a collapsed one; None if there is none.
+def bracket(weights: Sequence[float], fallen: Sequence[bool]) -> Bracket | None:
+    """The first gap, going up in the weight, from a model that has not fallen to one that has; None if there is none.
 
     The first, since far above it large gradients can throw a collapsed model out of its state again.
     """
-    stages = sorted(zip(gammas, collapsed, strict=True))
+    stages = sorted(zip(weights, fallen, strict=True))
     for (lower, fallen_below), (upper, fallen_above) in itertools.pairwise(stages):
         if fallen_above and not fallen_below:
             return Bracket(lower, upper)
     return None
 
 
-def scan(beta: float, beta_start: float, gammas: Iterable[float], refine: int) -> Generator[Stage, bool, None]:
-    """Stages of a collapse scan; send back for each whether its model had collapsed.
+def _visit(made: Made, stage: Stage) -> Generator[Stage, Outcome, Outcome]:
+    outcome = yield stage
+    made.append((stage, outcome))
+    return outcome
 
-    Each stage continues the one before; each of ``refine`` halvings of the bracket (in ln gamma) continues the
-    last stage below it.  Where the smallest gamma already collapses the model, they go down by decades instead.
+
+def scan(
+    beta: float,
+    beta_start: float,
+    gammas: Sequence[float],
+    refine: int,
+    tolerance: float = 0.1,
+    down: bool = False,
+    cold: bool = False,
+) -> Stages:
+    """Stages of a collapse scan; send back the :class:`Outcome` of each.
+
+    beta rises by decades without the Hamiltonian; then gamma rises, each stage from the one before, until two stages
+    in a row have collapsed.  At most ``refine`` stages follow at gamma_x, where the losses of the branches cross by
+    what is known: from the diverse branch and from the collapsed one, until both were measured there within
+    ``tolerance`` (in ln gamma).
+
+    Args:
+        down: whether gamma then falls again from the last collapsed stage, until a model is not collapsed.
+        cold: whether a model then starts from random weights at each gamma, until two in a row have collapsed.
     """
-    number = -1
+    made: Made = []
     for value in beta_ladder(beta, beta_start):
-        fallen = yield Stage(value, 0.0, number if number >= 0 else None)
-        number += 1
-    seen = {0.0: (number, fallen)}
+        yield from _visit(made, Stage(value, 0.0, len(made) - 1 if made else None))
+    rising = [gamma for gamma in gammas if gamma > 0]
+    bottom = len(made) - 1
+    yield from _until_collapsed(made, rising, lambda gamma: Stage(beta, gamma, len(made) - 1))
+    yield from _at_the_crossing(made, bottom, refine, tolerance)
+    if down:
+        yield from _downward(made, rising, bottom)
+    if cold:
+        yield from _until_collapsed(made, rising, lambda gamma: Stage(beta, gamma, None))
+
+
+def _until_collapsed(made: Made, gammas: Sequence[float], stage: Callable[[float], Stage]) -> Stages:
+    fallen = 0
     for gamma in gammas:
-        if gamma == 0:
-            continue
-        fallen = yield Stage(beta, gamma, number)
-        number += 1
-        seen[gamma] = (number, fallen)
+        outcome = yield from _visit(made, stage(gamma))
+        fallen = fallen + 1 if outcome.collapsed else 0
+        if fallen == 2:
+            return
+
+
+def _at_the_crossing(made: Made, bottom: int, most: int, tolerance: float) -> Stages:
+    """Stages at the crossing of the branches, each continued from the nearest model of its branch."""
+    given_up: set[bool] = set()  # branches that could not be followed to the crossing
+    for _ in range(most):
+        branches: dict[bool, dict[int, float]] = {False: {}, True: {}}
+        for number, (stage, outcome) in enumerate(made[bottom:], bottom):
+            if outcome.regime != "posterior collapse":
+                branches[outcome.collapsed][number] = stage.gamma
+        at = float(f"{_meeting(*([made[n][1] for n in branch] for branch in branches.values())):.4g}")
+        if not at > 0:
+            return
+        far = [
+            branch
+            for branch, known in branches.items()
+            if branch not in given_up and all(abs(math.log(g / at)) > tolerance for g in known.values() if g > 0)
+        ]
+        if not far:
+            return
+        collapsed, known = far[0], branches[far[0]]
+        parent = min(known, key=lambda number: abs(math.log(max(known[number], 1e-300) / at)))
+        outcome = yield from _visit(made, Stage(made[bottom][0].beta, at, parent))
+        if outcome.collapsed != collapsed:
+            given_up.add(collapsed)
+
+
+def _downward(made: Made, gammas: Sequence[float], bottom: int) -> Stages:
+    fallen = {made[number][0].gamma: number for number in range(bottom, len(made)) if made[number][1].collapsed}
+    if not fallen:
+        return
+    top = max(fallen)
+    parent = fallen[top]
+    for gamma in sorted((gamma for gamma in gammas if gamma < top), reverse=True):
+        outcome = yield from _visit(made, Stage(made[bottom][0].beta, gamma, parent))
+        parent = len(made) - 1
+        if not outcome.collapsed:
+            return
+
+
+def scan_length(
+    beta: float, beta_start: float, gammas: Sequence[float], refine: int, down: bool = False, cold: bool = False
+) -> int:
+    """Stages of :func:`scan` at most."""
+    rising = sum(gamma > 0 for gamma in gammas)
+    return len(beta_ladder(beta, beta_start)) + rising * (1 + cold) + (rising - 1) * (down and rising > 0) + refine
+
+
+def posterior_scan(betas: Sequence[float], refine: int) -> Generator[Stage, bool, None]:
+    """Stages of a scan in beta without the Hamiltonian; send back for each whether its posterior had collapsed.
+
+    beta rises, each stage from the one before, until two in a row have collapsed.  Each of ``refine`` halvings (in
+    ln beta) of the bracket of beta_c then continues the last model below it.
+    """
+    seen: dict[float, tuple[int, bool]] = {}
+    for beta in betas:
+        fallen = yield Stage(beta, 0.0, len(seen) - 1 if seen else None)
+        seen[beta] = (len(seen), fallen)
+        if [fallen for _, fallen in seen.values()][-2:] == [True, True]:
+            break
     for _ in range(refine):
         gap = bracket(list(seen), [fallen for _, fallen in seen.values()])
         if gap is None:
             return
-        fallen = yield Stage(beta, gap.middle, seen[gap.lower][0])
-        number += 1
-        seen[gap.middle] = (number, fallen)
+        middle = float(f"{gap.critical:.4g}")
+        fallen = yield Stage(middle, 0.0, seen[gap.lower][0])
+        seen[middle] = (len(seen), fallen)
 
 
-def scan_length(beta: float, beta_start: float, gammas: Sequence[float], refine: int) -> int:
-    """Stages of :func:`scan` at most."""
-    return len(beta_ladder(beta, beta_start)) + sum(gamma > 0 for gamma in gammas) + refine
+def _meeting(diverse: Sequence[Outcome], collapsed: Sequence[Outcome]) -> float:
+    r"""gamma where the lower envelopes of two sets of lines level + gamma energy are equal, see :func:`crossing`."""
+    if not diverse or not collapsed:
+        return math.nan
+    lines = [np.array([(model.level, model.energy) for model in branch]) for branch in (diverse, collapsed)]
+    if lines[1][:, 0].min() <= lines[0][:, 0].min():
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = (lines[1][:, None] - lines[0]).reshape(-1, 2)
+        meetings = -apart[:, 0] / apart[:, 1]
+    for gamma in np.sort(meetings[np.isfinite(meetings) & (meetings > 0)]):
+        losses = [(branch @ (1.0, gamma)).min() for branch in lines]
+        if math.isclose(*losses, rel_tol=1e-9, abs_tol=1e-12):
+            return float(gamma)
+    return math.nan
 
 
 def crossing(stages: pd.DataFrame) -> float:
     r"""gamma_x, where the losses of the diverse and of the collapsed branch are equal.
 
-    The collapse is a first-order transition: each branch is metastable beyond the point where their losses cross, so
-    gamma_c, where a scan falls, depends on the seed and on the steps of a stage.  The loss of a model is a line,
+    The loss of a model is a line in gamma and bounds the loss of its branch from above,
 
-    .. math:: L(\gamma) = L_{RC} + \beta L_{KL} + \gamma L_H
+    .. math:: L(\gamma) = L_{RC} + \beta L_{KL} + \gamma L_H,
 
-    and bounds the loss of its branch from above.  A branch is taken as the lower envelope of the lines of its models.
+    without L_KL on the collapsed branch, see :func:`branch_level`.  A branch is taken as the lower envelope of the
+    lines of its models.  Models whose posterior has collapsed belong to neither.
 
     Args:
-        stages: at one beta, with the columns beta, collapsed and the held-out losses validation_reconstruction,
+        stages: at one beta, with the columns beta, regime and the held-out losses validation_reconstruction,
             validation_kl and validation_energy.
 
     Returns:
@@ -120,22 +265,13 @@ def crossing(stages: pd.DataFrame) -> float:
     """
     if "validation_energy" not in stages:
         return math.nan
-    level = stages["validation_reconstruction"] + stages["beta"] * stages["validation_kl"]
-    lines = np.stack((level, stages["validation_energy"]), 1)
-    fallen = stages["collapsed"].to_numpy(bool)
-    diverse, collapsed = lines[~fallen], lines[fallen]
-    if not len(diverse) or not len(collapsed):
-        return math.nan
-    if collapsed[:, 0].min() <= diverse[:, 0].min():
-        return 0.0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        apart = (collapsed[:, None] - diverse).reshape(-1, 2)
-        meetings = -apart[:, 0] / apart[:, 1]
-    for gamma in np.sort(meetings[np.isfinite(meetings) & (meetings > 0)]):
-        losses = [(branch @ (1.0, gamma)).min() for branch in (diverse, collapsed)]
-        if math.isclose(*losses, rel_tol=1e-9, abs_tol=1e-12):
-            return float(gamma)
-    return math.nan
+    branches: dict[bool, list[Outcome]] = {False: [], True: []}
+    for row in stages.to_dict("records"):
+        if row["regime"] != "posterior collapse":
+            fallen = row["regime"] == "hamiltonian collapse"
+            level = branch_level(row["validation_reconstruction"], row["validation_kl"], row["beta"], fallen)
+            branches[fallen].append(Outcome(row["regime"], level, row["validation_energy"]))
+    return _meeting(branches[False], branches[True])
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -154,35 +290,80 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 THRESHOLD = (
-    "gamma_c",
-    "gamma_lower",
-    "gamma_upper",
     "gamma_crossing",
+    "gamma_up",
+    "gamma_up_lower",
+    "gamma_up_upper",
+    "gamma_down",
+    "gamma_down_lower",
+    "gamma_down_upper",
+    "gamma_cold",
     "mse_fall_in_a_decade",
     "collapsed_energy",
 )
 
 
 def threshold(stages: pd.DataFrame) -> dict[str, float]:
-    """gamma_c with its bracket, gamma_x, the fall of the k-space MSE within a decade of gamma, the collapsed energy.
+    """gamma_x, the spinodals with their brackets, the fall of the k-space MSE, and the energy of the collapsed state.
+
+    gamma_up is where a scan upward falls, gamma_down where one downward comes back, gamma_cold where trainings from
+    random weights begin to fall.  They depend on the steps of a stage; gamma_x should not.
 
     Args:
-        stages: at one beta, with the columns gamma, collapsed, kspace_mse, energy_mean and those of :func:`crossing`.
+        stages: at one beta, with the columns gamma, regime, kspace_mse, energy_mean and those of :func:`directions`
+            and :func:`crossing`.
 
     Returns:
-        The figures :data:`THRESHOLD`, NaN where there is no collapse.
+        The figures :data:`THRESHOLD`, NaN where there is no collapse.  A lower end of zero says that already the
+        smallest gamma collapsed the model, or that none brought it back.
     """
-    stages = stages.sort_values("gamma")
+    fallen = stages["regime"] == "hamiltonian collapse"
+    stages = stages.assign(fallen=fallen, direction=directions(stages)).sort_values("gamma", kind="stable")
+    up, down, cold = (_transition(stages, direction) for direction in ("up", "down", "cold"))
+    energy = float(stages["energy_mean"][stages["fallen"]].min()) if fallen.any() else math.nan
+    fall = _fall_in_a_decade(stages[stages["direction"] == "up"])
+    found = (up.critical, *up, down.critical, *down, cold.critical, fall, energy)
+    return dict(zip(THRESHOLD, (crossing(stages), *found), strict=True))
+
+
+def directions(stages: pd.DataFrame) -> list[Direction]:
+    """How gamma came to each stage: down from a collapsed model, cold from random weights, or up.
+
+    Args:
+        stages: with the columns gamma, regime, model and parent, the model that a stage continues.
+    """
+    rows = stages.to_dict("records")
+    known = {row["model"]: row for row in rows}
+    found: list[Direction] = []
+    for row in rows:
+        before = known.get(row["parent"])
+        if before is not None and before["regime"] == "hamiltonian collapse" and before["gamma"] > row["gamma"]:
+            found.append("down")
+        else:
+            found.append("cold" if before is None and row["gamma"] > 0 else "up")
+    return found
+
+
+def _transition(stages: pd.DataFrame, direction: Direction) -> Bracket:
+    """Where the models of a direction are no longer of the branch that they started on."""
+    part = stages[stages["direction"] == direction]
+    if direction == "down" and len(part):
+        still = part["gamma"][part["fallen"]].to_numpy()
+        back = part["gamma"][~part["fallen"]].to_numpy()
+        top = still.min() if len(still) else stages["gamma"][stages["fallen"]].max()
+        return Bracket(float(back[back < top].max(initial=0.0)), float(top))
+    known = part["gamma"].tolist(), part["fallen"].tolist()
+    if direction == "cold" and len(part):
+        known = [0.0, *known[0]], [False, *known[1]]
+    return bracket(*known) or NO_BRACKET
+
+
+def _fall_in_a_decade(stages: pd.DataFrame) -> float:
     gammas, mse = stages["gamma"].to_numpy(), stages["kspace_mse"].to_numpy()
-    gap = bracket(gammas.tolist(), stages["collapsed"].tolist())
     ratios = [
         mse[i] / max(mse[j], 1e-12)
         for i in range(len(gammas))
         for j in range(i + 1, len(gammas))
         if gammas[i] > 0 and gammas[j] <= 10.0001 * gammas[i]
     ]
-    beyond = stages[stages["collapsed"] & (gammas >= (gap.upper if gap else math.inf))]
-    energy = float(beyond["energy_mean"].min()) if len(beyond) else math.nan
-    found = (gap.critical, gap.lower, gap.upper) if gap else (math.nan,) * 3
-    fall = float(max(ratios, default=1.0))
-    return dict(zip(THRESHOLD, (*found, crossing(stages), fall, energy), strict=True))
+    return float(max(ratios, default=1.0))

@@ -43,6 +43,30 @@ def ensemble_figures(model: SpinModel) -> list[str]:
     return [*names, model.defect_column, "kspace_mse"]
 
 
+ACTIVE = 0.01  # variance of a unit's mean over the data, above which the code says something about the input
+
+
+def active_units(means: Tensor) -> int:
+    """Units n of a code whose posterior mean mu_n ``(n, latent)`` varies over configurations: Var mu_n > 0.01.
+
+    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), section 5.1.
+    """
+    return int((means.var(0) > ACTIVE).sum())
+
+
+def diversity_error(structure: Tensor) -> float:
+    """Standard error of :func:`physics.observables.kspace_mse`, by the jackknife over configurations.
+
+    Args:
+        structure: ``(n, L, L)``, n > 2.
+    """
+    amplitude = structure.sqrt().double().flatten(1)
+    n, away = len(amplitude), (amplitude - amplitude.mean(0)).square()
+    without = (away.sum(0) - away * n / (n - 1)) / (n - 2)  # variance of all but one, for each
+    left_out = 2 * without.mean(1)
+    return ((n - 1) * left_out.var(correction=0)).sqrt().item()
+
+
 def features(structure: Tensor, reach: int = 8) -> Tensor:
     """What two configurations are compared by, ``(n, reach (2 reach + 1))``: equal for translates of one state.
 

@@ -11,7 +11,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from nets.collapse import COLLAPSED, THRESHOLD, interval, scan, scan_length, threshold
+from nets.collapse import (
+    DATA_DEVIATIONS,
+    THRESHOLD,
+    Outcome,
+    Regime,
+    branch_level,
+    directions,
+    interval,
+    regime,
+    scan,
+    scan_length,
+    threshold,
+)
+from orchestrator.html import figure_text
 from orchestrator.page import Section
 from orchestrator.sweeps.program import Card, Finished, Mode, TrialProgram
 from orchestrator.training.request import TrainConfig
@@ -22,11 +35,15 @@ from physics.render import figure_of, strips_figure
 class CollapseScan(TrialProgram):
     """beta by decades from ``beta_start`` to the system's beta, then gamma along ``gammas``, each from the one before.
 
-    Every stage is a training of the request's ``steps``; weights go on from the stage before, Adam's moments anew.
+    Every stage is a training of at most the request's ``steps``; weights go on from the stage before, Adam's moments
+    anew.  See :func:`nets.collapse.scan`.
 
     Attributes:
-        warmup_steps: steps of the first stage, from random weights.
-        refine: halvings of the bracket of gamma_c, each a stage of its own.
+        warmup_steps: of a stage from random weights.
+        refine: stages at most that are spent on gamma_x, where the losses of both branches cross.
+        tolerance: of gamma_x, in ln gamma.
+        down: whether gamma then falls again, from the collapsed model until it comes back: the hysteresis loop.
+        cold: whether a model then starts from random weights at each gamma.
     """
 
     name: Literal["collapse"] = "collapse"
@@ -43,7 +60,10 @@ class CollapseScan(TrialProgram):
         3e4,
         1e5,
     )
-    refine: Annotated[int, Field(ge=0, le=100)] = 2
+    refine: Annotated[int, Field(ge=0, le=100)] = 4
+    tolerance: PositiveFloat = 0.1
+    down: bool = False
+    cold: bool = False
     warmup_steps: Annotated[int, Field(gt=0, le=10**9)] = 1000
 
     @model_validator(mode="after")
@@ -53,73 +73,66 @@ class CollapseScan(TrialProgram):
         return self
 
     def check(self, training: TrainConfig) -> None:
-        fields = type(training.system).model_fields
-        for weight in ("beta", "gamma"):
-            if weight not in fields:
-                raise ValueError(f"trial collapse: expected a system with a {weight}, found {training.system.name}")
-        beta, ramp = training.system.beta, getattr(training.system, "beta_ramp", 0.0)  # type: ignore[attr-defined]
-        if ramp:
-            raise ValueError(f"system.beta_ramp: expected 0, as the scan raises beta, found {ramp:g}")
+        check_variational(training, self.name, "beta", "gamma")
+        beta = training.system.beta  # type: ignore[attr-defined]
         if beta < self.beta_start:
             raise ValueError(f"system.beta: expected at least trial.beta_start = {self.beta_start:g}, found {beta:g}")
 
     def trainings(self, training: TrainConfig) -> Generator[TrainConfig, Card, None]:
-        chain = scan(training.system.beta, self.beta_start, self.gammas, self.refine)  # type: ignore[attr-defined]
+        beta = training.system.beta  # type: ignore[attr-defined]
+        chain = scan(beta, self.beta_start, self.gammas, self.refine, self.tolerance, self.down, self.cold)
         names: list[str] = []
         stage = next(chain)
         while True:
-            system = training.system.model_copy(update={"beta": stage.beta, "gamma": stage.gamma})
-            parent = training.parent if stage.parent is None else names[stage.parent]
-            steps = self.warmup_steps if stage.parent is None else training.steps
-            made = training.model_copy(update={"system": system, "parent": parent, "steps": steps})
+            weights = {"beta": stage.beta, "gamma": stage.gamma}
+            if stage.parent is None:
+                made = stage_training(training, weights, None, self.warmup_steps)
+            else:
+                made = stage_training(training, weights, names[stage.parent], training.steps)
             card = yield made
             names.append(made.name)
             try:
-                stage = chain.send(collapsed(card))
+                stage = chain.send(outcome(card))
             except StopIteration:
                 return
 
     def length(self, training: TrainConfig) -> int:
-        return scan_length(training.system.beta, self.beta_start, self.gammas, self.refine)  # type: ignore[attr-defined]
+        beta = training.system.beta  # type: ignore[attr-defined]
+        return scan_length(beta, self.beta_start, self.gammas, self.refine, self.down, self.cold)
 
     def max_steps(self, training: TrainConfig) -> int:
-        return self.warmup_steps + (self.length(training) - 1) * training.steps
+        from_random_weights = 1 + self.cold * sum(gamma > 0 for gamma in self.gammas)
+        others = self.length(training) - from_random_weights
+        return self.warmup_steps * from_random_weights + training.steps * others
 
     def metric(self, training: TrainConfig) -> tuple[str, Mode]:
-        return "gamma_c", "min"
+        return "gamma_crossing", "min"
 
     def reported(self, training: TrainConfig) -> list[str]:
         return ["beta", *THRESHOLD]
 
     def report(self, stages: pd.DataFrame) -> dict[str, float]:
         """The figures of :func:`nets.collapse.threshold` at the final beta."""
-        beta = float(stages["beta"].iloc[-1])
+        beta = float(stages["beta"].max())
         return {"beta": beta, **threshold(stages[stages["beta"] == beta])}
 
     def pooled(self, summary: pd.DataFrame) -> pd.DataFrame:
-        """gamma_x and gamma_c with their intervals over the seeds, see :func:`nets.collapse.interval`."""
-        keys = [key for key in summary if key not in ("trial", "seed", "beta", *THRESHOLD)] or ["beta"]
-        rows = []
-        for point, part in summary.groupby(keys, sort=False):
-            row = {**dict(zip(keys, point, strict=True)), "seeds": len(part)}
-            for figure in ("gamma_crossing", "gamma_c"):
-                names = (figure, f"{figure}_low", f"{figure}_high")
-                row |= dict(zip(names, interval(part[figure].tolist()), strict=True))
-            rows.append(row)
-        return pd.DataFrame(rows)
+        """gamma_x and the spinodals with their intervals over the seeds, see :func:`nets.collapse.interval`."""
+        return pooled(summary, ("gamma_crossing", "gamma_up", "gamma_down", "gamma_cold"), ("beta", *THRESHOLD))
 
     def columns(self, card: Card) -> dict[str, Any]:
         weights = card["config"]["model"]
-        return {"beta": weights["beta"], "gamma": weights["gamma"], "collapsed": collapsed(card)}
+        parent = card["config"].get("parent")
+        return {"beta": weights["beta"], "gamma": weights["gamma"], "regime": regime_of(card), "parent": parent}
 
     def sections(self, finished: Finished) -> list[Section]:
         return [
-            Section("Seeds together", "Geometric means and their 95 % intervals.", rows=finished.pooled),
+            Section("Seeds together", f"{SEEDS_TEXT} {_bounds(finished.summary)}", rows=finished.pooled),
             Section(
                 "Losses and collapse",
                 "Left, against beta on the way up; right, against gamma at the final beta. Dashed: the data. "
-                "Solid: generated from the prior or the validation set; dotted: training. Vertical: gamma_crossing, "
-                "where the losses of the diverse and the collapsed models are equal.",
+                "Solid: generated from the prior or the validation set; dotted: training; crosses: gamma falling. "
+                "Vertical: gamma_crossing, where the losses of the diverse and the collapsed models are equal.",
                 _curves(finished),
                 "curves.png",
             ),
@@ -129,9 +142,67 @@ class CollapseScan(TrialProgram):
         ]
 
 
-def collapsed(card: Card) -> bool:
-    """Whether a model makes one state whatever its code."""
-    return card["figures"]["diversity"] < COLLAPSED
+SEEDS_TEXT = "Geometric means over the seeds and their 95 % intervals by Student's t of the logarithms."
+
+
+def check_variational(training: TrainConfig, program: str, *weights: str) -> None:
+    """Raise ValueError unless the system's loss has these weights, and none of them changes as it is trained."""
+    fields, losses = type(training.system).model_fields, training.system.loss_weights
+    for weight, loss in zip(weights, ("kl", "energy"), strict=False):
+        if weight not in fields or loss not in losses:
+            raise ValueError(
+                f"trial {program}: expected a system with a {weight} that weighs L_{loss}, found {training.system.name}"
+            )
+    if training.system.ramp:
+        raise ValueError(f"system.beta_ramp: expected 0, as the scan raises beta, found {training.system.ramp:g}")
+
+
+def stage_training(training: TrainConfig, weights: dict[str, float], parent: str | None, steps: int) -> TrainConfig:
+    """A training with other weights of its losses, that goes on from another model."""
+    system = training.system.model_copy(update=weights)
+    return training.model_copy(update={"system": system, "parent": parent or training.parent, "steps": steps})
+
+
+def regime_of(card: Card) -> Regime:
+    """What a model has become, see :func:`nets.collapse.regime`."""
+    figures = card["figures"]
+    highest = figures["data_energy_mean"] + DATA_DEVIATIONS * figures["data_energy_std"]
+    return regime(figures["diversity"], figures["energy_mean"], highest, figures["active_units"])
+
+
+def outcome(card: Card) -> Outcome:
+    """The regime of a model, and its held-out losses."""
+    figures, found = card["figures"], regime_of(card)
+    losses = figures["validation_reconstruction"], figures["validation_kl"]
+    level = branch_level(*losses, card["config"]["model"]["beta"], found == "hamiltonian collapse")
+    return Outcome(found, level, figures["validation_energy"])
+
+
+def pooled(summary: pd.DataFrame, figures: tuple[str, ...], reported: tuple[str, ...]) -> pd.DataFrame:
+    """Figures of trials that differ in their seed alone, a row a point, with their intervals."""
+    keys = [key for key in summary if key not in ("trial", "seed", *reported)] or [reported[0]]
+    rows = []
+    for point, part in summary.groupby(keys, sort=False):
+        row = {**dict(zip(keys, point, strict=True)), "seeds": len(part)}
+        for figure in figures:
+            if part[figure].notna().any():
+                names = (figure, f"{figure}_low", f"{figure}_high")
+                row |= dict(zip(names, interval(part[figure].tolist()), strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _bounds(summary: pd.DataFrame) -> str:
+    """Of trials that collapsed from the first gamma on, or never came back."""
+    said = []
+    for row in summary.to_dict("records"):
+        if row["gamma_up_lower"] == 0:
+            said.append(
+                f"Trial {row['trial']} collapsed from the first stage: gamma_up < {figure_text(row['gamma_up_upper'])}."
+            )
+        if row["gamma_down_lower"] == 0:
+            said.append(f"Trial {row['trial']} did not come back: gamma_down < {figure_text(row['gamma_down_upper'])}.")
+    return " ".join(said)
 
 
 ROWS = [
@@ -146,16 +217,20 @@ def _curves(finished: Finished) -> Figure:
     """Figures 2 and 5 of the E-VAE paper."""
     figure, axes = figure_of(4, 2, (10, 12), sharex="col", sharey="row")
     for _, chain in finished.stages.groupby("trial"):
+        chain = chain.assign(direction=directions(chain))
         color = f"C{int(chain['trial'].iloc[0]) % 10}"
         beta = chain.sort_values("order")["beta"].iloc[-1]
         label = f"beta {beta:g}, seed {chain['seed'].iloc[0]}"
         upward = chain[chain["gamma"] == 0].sort_values("beta")
-        final = chain[(chain["beta"] == beta) & (chain["gamma"] > 0)].sort_values("gamma")
+        final = chain[(chain["beta"] == beta) & (chain["gamma"] > 0) & (chain["direction"] == "up")]
+        final = final.sort_values("gamma")
+        falling = chain[chain["direction"] == "down"].sort_values("gamma")
         for (key, training, _), pair in zip(ROWS, axes, strict=True):
             for axis, x, part in ((pair[0], "beta", upward), (pair[1], "gamma", final)):
                 axis.plot(part[x], part[key], "o-", color=color, ms=4, label=label)
                 if training in part:
                     axis.plot(part[x], part[training], ":", color=color)
+            pair[1].plot(falling["gamma"], falling[key], "x--", color=color, ms=6, lw=0.7)
         crossing = finished.summary.set_index("trial")["gamma_crossing"][chain["trial"].iloc[0]]
         if crossing > 0:
             for axis in axes[:, 1]:

@@ -94,7 +94,11 @@ class TrialProgram(Tagged, ABC):
 TRIAL_PROGRAMS: Registry[TrialProgram] = Registry(
     TrialProgram,
     "trial program",
-    {"training": "orchestrator.sweeps.single:SingleTraining", "collapse": "orchestrator.sweeps.collapse:CollapseScan"},
+    {
+        "training": "orchestrator.sweeps.single:SingleTraining",
+        "collapse": "orchestrator.sweeps.collapse:CollapseScan",
+        "posterior": "orchestrator.sweeps.posterior:PosteriorScan",
+    },
 )
 
 AnyTrialProgram = Annotated[
@@ -106,5 +110,7 @@ AnyTrialProgram = Annotated[
 def training_figures(training: TrainConfig) -> list[str]:
     """Names of the figures on the card of a training."""
     validation = [f"validation_{name}" for name in training.system.held_out]
-    data = [*ensemble_figures(training.dataset.hamiltonian), "data_kspace_mse", "diversity"]
-    return [*data, *validation, *reference_figures(training)]
+    data = [f"data_{name}" for name in ("kspace_mse", "energy_mean", "energy_std")]
+    posterior = ["active_units"] if training.system.encoder else []
+    own = [*ensemble_figures(training.dataset.hamiltonian), "diversity", "diversity_error", *posterior]
+    return [*own, *data, *validation, *reference_figures(training)]

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from safetensors.torch import save as save_tensors
 from tensorboardX import SummaryWriter
+from torch import Tensor
 
 from nets.layers import decided, keep_waiting, rank
-from nets.metrics import ensemble
+from nets.metrics import active_units, diversity_error, ensemble
 from nets.sampling import generate, prior
 from nets.system import Labels, System, build
 from nets.training import (
@@ -36,7 +37,7 @@ from orchestrator.training.request import TrainConfig
 from orchestrator.training.trained import load_weights
 from physics.render import COLUMNS, strip
 
-GENERATED = 100  # states that a model is judged by, as in the 2021 paper
+GENERATED = 400  # states that a model is judged by
 KEPT = 16  # of them, stored for pictures
 REPORT_STEPS = 50
 PAGE_SHARE = 200  # times as long between two pages as one takes to draw
@@ -241,7 +242,12 @@ def _commit(
     generated = generate(system, prior(GENERATED, config.system.latent, config.seed), data.labels)
     real = ensemble(data.spins[torch.arange(min(GENERATED, len(data)))].cpu(), model)
     figures = ensemble(generated, model)
-    figures |= {"data_kspace_mse": real["kspace_mse"], "diversity": figures["kspace_mse"] / real["kspace_mse"]}
+    figures |= {f"data_{key}": real[key] for key in ("kspace_mse", "energy_mean", "energy_std")}
+    error = diversity_error(model.structure_factor(generated))
+    for key, value in (("diversity", figures["kspace_mse"]), ("diversity_error", error)):
+        figures[key] = value / real["kspace_mse"]
+    if system.settings.encoder:
+        figures["active_units"] = active_units(_posterior_means(system, data.part(slice(config.kept, None)), config))
     figures |= {f"validation_{key}": value for key, value in validation.items()}
     figures |= reference(config, validation, store)
     files = {
@@ -269,6 +275,13 @@ def _commit(
         "said": record.held.record.get("said", []),
     }
     return store.commit("models", config.name, card, files)
+
+
+@torch.no_grad()
+def _posterior_means(system: System, data: Data, config: TrainConfig) -> Tensor:
+    encoder: Any = system.networks[str(system.settings.encoder)]
+    rows = torch.arange(len(data)).split(config.batch)
+    return torch.cat([encoder.encode(data.rows(part, system.device).spins)[0].cpu() for part in rows])
 
 
 def device_name(device: torch.device) -> str:

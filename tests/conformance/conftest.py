@@ -52,7 +52,11 @@ SETTINGS = {
         {"D": -0.8, "boundary": "open"},
         {"K": -0.3, "boundary": "wire"},
     ],
-    "collapse": [{"gammas": [1, 10, 100], "refine": 2}, {"beta_start": 1e-3, "gammas": [0, 5], "refine": 0}],
+    "collapse": [
+        {"gammas": [1, 10, 100], "refine": 2},
+        {"beta_start": 1e-3, "gammas": [0, 5], "refine": 0},
+        {"gammas": [1, 10], "down": True, "cold": True},
+    ],
     "annealing": [{"sweeps": 5, "overrelaxation": 1, "finish": 100}],
     "tempering": [{"temperatures": 3, "rounds": 10, "overrelaxation": 1, "torque": 1e-2}],
     "evae-2021": [{"L": L, "latent": 4, "hidden": 16, "gamma": 0.1}],

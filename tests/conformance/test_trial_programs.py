@@ -29,6 +29,7 @@ def run(program, seed=0):
         made = card(training, rng)
         trainings.append(training)
         rows.append({"seed": training.seed, "order": len(rows), **program.columns(made), **made["figures"]})
+        rows[-1]["model"] = training.name
         try:
             training = generator.send(made)
         except StopIteration:

@@ -159,9 +159,9 @@ MUTANTS = [
     ),
     Mutant(
         "collapsed inverted",
-        "orchestrator/sweeps/collapse.py",
-        'return card["figures"]["diversity"] < COLLAPSED',
-        'return card["figures"]["diversity"] > COLLAPSED',
+        "nets/collapse.py",
+        "if not diversity < COLLAPSED:",
+        "if diversity < COLLAPSED:",
         "tests/orchestrator/test_programs.py",
     ),
     Mutant(
@@ -253,7 +253,7 @@ MUTANTS += [
         "tests/orchestrator/test_group.py",
     ),
     Mutant(
-        "gamma_c is 0 where the first gamma collapses",
+        "gamma_up is 0 where the first gamma collapses",
         "nets/collapse.py",
         "if self.lower > 0 else math.nan",
         "",
@@ -269,9 +269,37 @@ MUTANTS += [
     Mutant(
         "the crossing without the KL divergence",
         "nets/collapse.py",
-        'stages["beta"] * stages["validation_kl"]',
-        "0",
+        "reconstruction + beta * kl",
+        "reconstruction",
         "tests/nets/test_collapse.py",
+    ),
+    Mutant(
+        "a collapsed decoder is charged for its code",
+        "nets/collapse.py",
+        "return reconstruction if collapsed else reconstruction",
+        "return reconstruction",
+        "tests/nets/test_collapse.py",
+    ),
+    Mutant(
+        "a loop that never comes back",
+        "nets/collapse.py",
+        'before["gamma"] > row["gamma"]',
+        'before["gamma"] < row["gamma"]',
+        "tests/nets/test_collapse.py",
+    ),
+    Mutant(
+        "units that say nothing are active",
+        "nets/metrics.py",
+        "means.var(0) > ACTIVE",
+        "means.var(0) < ACTIVE",
+        "tests/nets/test_metrics.py",
+    ),
+    Mutant(
+        "a loss has settled while it falls",
+        "nets/training.py",
+        "before - recent <= SETTLED * max(losses[0] - recent, 0.0)",
+        "before - recent <= 0.5 * max(losses[0] - recent, 0.0)",
+        "tests/nets/test_training.py",
     ),
     Mutant(
         "the best model across data sets",

@@ -4,18 +4,39 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nets.collapse import beta_ladder, bracket, crossing, interval, scan, threshold
+from nets.collapse import (
+    Outcome,
+    beta_ladder,
+    bracket,
+    crossing,
+    directions,
+    interval,
+    posterior_scan,
+    regime,
+    scan,
+    scan_length,
+    threshold,
+)
+
+LEVEL, SLOPE = (0.07, 0.48), (-0.2200, -0.2230)  # of the diverse and of the collapsed branch; they cross at 136.67
+CROSSING = (LEVEL[1] - LEVEL[0]) / (SLOPE[0] - SLOPE[1])
 
 
-def drive(threshold, gammas=(1, 10, 100, 1000), refine=2):
-    """Stages of a scan whose models collapse above ``threshold``."""
-    chain = scan(1e-3, 1e-5, gammas, refine)
-    stages = [next(chain)]
+def drive(falls, comes_back=0.0, gammas=(1, 10, 100, 1000), refine=0, **ways):
+    """Stages of a scan, each with whether its model had collapsed.
+
+    A diverse model collapses above ``falls``, a collapsed one comes back below ``comes_back``.
+    """
+    chain = scan(1e-3, 1e-5, gammas, refine, **ways)
+    made, stage = [], next(chain)
     while True:
+        before = stage.parent is not None and made[stage.parent][1]
+        fallen = stage.gamma > (comes_back if before else falls)
+        made.append((stage, fallen))
         try:
-            stages.append(chain.send(stages[-1].gamma > threshold))
+            stage = chain.send(Outcome("hamiltonian collapse" if fallen else "diverse", LEVEL[fallen], SLOPE[fallen]))
         except StopIteration:
-            return stages
+            return made
 
 
 @pytest.mark.parametrize(
@@ -40,41 +61,153 @@ def test_bracket_is_the_first_fall_from_diverse_to_collapsed(collapsed, expected
     assert bracket([1, 10, 100, 1000], collapsed) == expected
 
 
-def test_scan_goes_up_and_then_halves_the_bracket():
-    stages = drive(threshold=40)
-    assert [stage.gamma for stage in stages[:7]] == [0, 0, 0, 1, 10, 100, 1000]
-    assert [stage.parent for stage in stages[:7]] == [None, 0, 1, 2, 3, 4, 5]
-    below = [s.gamma for s in stages if s.gamma <= 40]
-    above = [s.gamma for s in stages if s.gamma > 40]
-    assert min(above) / max(below) == pytest.approx(10 ** (1 / 4), rel=1e-3)
-    for stage in stages[7:]:
-        parent = stages[stage.parent]
-        assert parent.gamma < 40 and parent.gamma < stage.gamma
+def test_gamma_rises_until_two_stages_in_a_row_have_collapsed():
+    made = drive(falls=5, gammas=(1, 10, 100, 1000, 10000))
+    assert [stage.beta for stage, _ in made] == pytest.approx([1e-5, 1e-4, 1e-3, 1e-3, 1e-3, 1e-3])
+    assert [stage.gamma for stage, _ in made] == [0, 0, 0, 1, 10, 100]
+    assert [stage.parent for stage, _ in made] == [None, 0, 1, 2, 3, 4]
+
+
+def test_both_branches_are_measured_where_their_losses_cross():
+    made = drive(falls=500, comes_back=50, refine=4)
+    refined = [(stage, made[stage.parent]) for stage, _ in made[7:]]
+    assert [stage.gamma for stage, _ in refined] == [pytest.approx(CROSSING, rel=1e-3)] * 2
+    assert [(before.gamma, fallen) for _, (before, fallen) in refined] == [(100, False), (1000, True)]
+
+
+@pytest.mark.parametrize(("falls", "comes_back", "expected"), [(30, 5, [True, True]), (500, 400, [False, False])])
+def test_a_branch_that_cannot_be_followed_to_the_crossing_is_given_up(falls, comes_back, expected):
+    made = drive(falls=falls, comes_back=comes_back, refine=9)
+    first = next(n for n, (stage, _) in enumerate(made) if stage.gamma == pytest.approx(CROSSING, rel=1e-3))
+    assert [fallen for _, fallen in made[first:]] in (expected, expected[:1])
 
 
 def test_without_a_collapse_nothing_is_refined():
-    assert len(drive(threshold=1e9)) == 7
+    assert len(drive(falls=1e9, refine=5)) == 7
 
 
-def test_below_a_smallest_gamma_that_collapses_the_scan_goes_down_by_decades():
-    stages = drive(threshold=0.05, refine=3)
-    assert [stage.gamma for stage in stages[7:]] == [0.1, 0.01, pytest.approx(0.03162, rel=1e-3)]
-    assert [stage.parent for stage in stages[7:]] == [2, 2, 8]
+def test_a_loop_goes_down_until_the_model_comes_back():
+    made = drive(falls=50, comes_back=5, down=True)
+    assert [stage.gamma for stage, _ in made[6:]] == [1000, 100, 10, 1]
+    assert [stage.parent for stage, _ in made[7:]] == [6, 7, 8]
+    assert [fallen for _, fallen in made[6:]] == [True, True, True, False]
 
 
-def test_where_the_smallest_gamma_collapses_gamma_c_is_only_bounded_from_above():
-    stages = pd.DataFrame(
-        {"gamma": [0.0, 1.0, 10.0], "collapsed": [False, True, True], "kspace_mse": 1.0, "energy_mean": -0.2}
-    )
-    found = threshold(stages)
-    assert math.isnan(found["gamma_c"])
-    assert (found["gamma_lower"], found["gamma_upper"]) == (0.0, 1.0)
+def test_cold_starts_have_random_weights_at_every_gamma():
+    made = drive(falls=5, cold=True)
+    assert [(stage.gamma, stage.parent) for stage, _ in made[6:]] == [(1, None), (10, None), (100, None)]
+
+
+@pytest.mark.parametrize("falls", [0.5, 5, 50, 1e9])
+@pytest.mark.parametrize("ways", [{}, {"down": True}, {"cold": True}, {"down": True, "cold": True}])
+def test_a_scan_is_no_longer_than_it_says(falls, ways):
+    gammas = (0, 1, 10, 100)
+    made = drive(falls, gammas=gammas, refine=3, **ways)
+    assert len(made) <= scan_length(1e-3, 1e-5, gammas, 3, **ways)
+    assert len(set(made)) == len(made)
+
+
+def table(made):
+    """Of a scan's stages as :func:`nets.collapse.threshold` takes them, at the last beta."""
+    rows = [
+        {
+            "gamma": stage.gamma,
+            "beta": stage.beta,
+            "model": str(number),
+            "parent": None if stage.parent is None else str(stage.parent),
+            "regime": "hamiltonian collapse" if fallen else "diverse",
+            "kspace_mse": 1e-4 if fallen else 0.1,
+            "energy_mean": SLOPE[fallen],
+            "validation_reconstruction": LEVEL[fallen],
+            "validation_kl": 0.0,
+            "validation_energy": SLOPE[fallen],
+        }
+        for number, (stage, fallen) in enumerate(made)
+    ]
+    found = pd.DataFrame(rows)
+    return found[found["beta"] == 1e-3]
+
+
+def test_the_spinodals_are_where_a_scan_up_falls_and_a_scan_down_comes_back():
+    found = threshold(table(drive(falls=200, comes_back=20, down=True, cold=True)))
+    assert (found["gamma_up_lower"], found["gamma_up_upper"]) == (100, 1000)
+    assert (found["gamma_down_lower"], found["gamma_down_upper"]) == (10, 100)
+    assert found["gamma_up"] == pytest.approx(10**2.5)
+    assert found["gamma_down"] == pytest.approx(10**1.5)
+    assert found["gamma_cold"] == pytest.approx(10**2.5)
+    assert found["gamma_crossing"] == pytest.approx(CROSSING)
+    assert found["mse_fall_in_a_decade"] == pytest.approx(1000)
+    assert found["collapsed_energy"] == SLOPE[1]
+
+
+def test_stages_at_the_crossing_are_no_turn_of_the_scan():
+    """The diverse branch is followed down from 1000 and the collapsed one down from 10000; neither has turned."""
+    found = threshold(table(drive(falls=2000, gammas=(1, 1000, 10000, 20000), refine=4)))
+    assert (found["gamma_up_lower"], found["gamma_up_upper"]) == (1000, 10000)
+    assert (found["gamma_down_lower"], found["gamma_down_upper"]) == (0, pytest.approx(CROSSING, rel=1e-3))
+
+
+def test_a_threshold_below_the_first_stage_is_only_bounded_from_above():
+    found = threshold(table(drive(falls=0.5, down=True)))
+    assert math.isnan(found["gamma_up"]) and math.isnan(found["gamma_down"])
+    assert (found["gamma_up_lower"], found["gamma_up_upper"]) == (0, 1)
+    assert (found["gamma_down_lower"], found["gamma_down_upper"]) == (0, 1)
+
+
+def test_without_a_collapse_there_is_no_threshold():
+    found = threshold(table(drive(falls=1e9)))
+    assert all(math.isnan(value) for name, value in found.items() if name != "mse_fall_in_a_decade")
+
+
+def test_a_direction_is_that_of_the_model_before():
+    made = drive(falls=50, comes_back=5, down=True, cold=True)
+    assert directions(table(made))[1:] == ["up"] * 4 + ["down"] * 3 + ["cold"] * 4
+
+
+@pytest.mark.parametrize(
+    ("diversity", "energy", "active_units", "expected"),
+    [
+        (0.9, -0.2, 40, "diverse"),
+        (0.05, -0.2225, 3, "hamiltonian collapse"),
+        (0.05, -0.2225, 0, "hamiltonian collapse"),
+        (0.001, -0.2, 0, "posterior collapse"),
+        (0.001, -0.19, 90, "far from the prior"),
+    ],
+)
+def test_regimes_are_told_apart_by_what_is_made_of_the_prior(diversity, energy, active_units, expected):
+    assert regime(diversity, energy, -0.219, active_units) == expected
+
+
+def posterior(beta_c, refine, betas=(1e-3, 1e-2, 0.1, 1.0)):
+    """Stages of a scan in beta whose posteriors collapse above ``beta_c``."""
+    chain = posterior_scan(betas, refine)
+    stages = [next(chain)]
+    while True:
+        try:
+            stages.append(chain.send(stages[-1].beta > beta_c))
+        except StopIteration:
+            return stages
+
+
+def test_a_scan_in_beta_halves_the_bracket_of_the_posteriors_collapse():
+    stages = posterior(0.04, 5)
+    betas = [stage.beta for stage in stages]
+    assert betas[:4] == [1e-3, 1e-2, 0.1, 1.0]
+    below, above = max(b for b in betas if b <= 0.04), min(b for b in betas if b > 0.04)
+    assert above / below == pytest.approx(10 ** (1 / 32), rel=1e-2)
+    for stage in stages[4:]:
+        assert stages[stage.parent].beta == max(b for b in betas[: stages.index(stage)] if b < min(stage.beta, 0.04))
+
+
+def test_a_scan_in_beta_stops_at_two_dead_posteriors_and_refines_none_without():
+    assert [stage.beta for stage in posterior(5e-4, 0)] == [1e-3, 1e-2]
+    assert len(posterior(9.0, 5)) == 4
 
 
 def branches(diverse, collapsed, beta=1e-3):
     """Stages whose models have a reconstruction, a KL and an energy, of each branch."""
-    rows = [(*model, False) for model in diverse] + [(*model, True) for model in collapsed]
-    names = ["validation_reconstruction", "validation_kl", "validation_energy", "collapsed"]
+    rows = [(*model, "diverse") for model in diverse] + [(*model, "hamiltonian collapse") for model in collapsed]
+    names = ["validation_reconstruction", "validation_kl", "validation_energy", "regime"]
     return pd.DataFrame(rows, columns=names).assign(beta=beta)
 
 
@@ -104,6 +237,17 @@ def test_each_branch_is_the_lower_envelope_of_its_models():
 )
 def test_without_two_branches_that_cross_there_is_no_crossing(diverse, collapsed, expected):
     assert crossing(branches(diverse, collapsed)) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_decoder_that_ignores_its_code_needs_no_kl():
+    stages = branches([(0.03, 40.0, -0.2208)], [(0.48, 300.0, -0.2233)])
+    assert crossing(stages) == pytest.approx(0.41 / 0.0025)
+
+
+def test_models_of_a_collapsed_posterior_belong_to_neither_branch():
+    stages = branches([(0.03, 40.0, -0.2208), (0.06, 0.0, -0.2230)], [(0.48, 0.0, -0.2233)])
+    stages.loc[1, "regime"] = "posterior collapse"
+    assert crossing(stages) == pytest.approx(0.41 / 0.0025)
 
 
 def test_an_interval_of_logarithms_holds_its_middle_95_times_in_100():

@@ -1,10 +1,13 @@
+import numpy as np
 import pytest
 import torch
 
 from nets.layers import unit_spins
 from nets.metrics import (
     Measured,
+    active_units,
     adagan_coverage,
+    diversity_error,
     ensemble,
     ensemble_figures,
     features,
@@ -13,7 +16,7 @@ from nets.metrics import (
     neighbour_metrics,
 )
 from physics.chiral import ChiralMagnet
-from physics.observables import magnetization, nodal_points, topological_charge
+from physics.observables import kspace_mse, magnetization, nodal_points, topological_charge
 from physics.textures import spiral
 
 H = ChiralMagnet(D=0.5)
@@ -116,3 +119,17 @@ def test_what_is_measured_in_parts_is_judged_as_the_whole():
     assert row["kspace_mse"] == pytest.approx(figures["kspace_mse"], rel=1e-4)
     assert row["data_energy"] == pytest.approx(H.energy(real).mean().item(), rel=1e-5)
     assert judge(Measured.of(real, H), Measured.of(real, H), H)["coverage"] == 1
+
+
+def test_a_unit_is_active_where_its_mean_varies_over_the_data():
+    rng = torch.Generator().manual_seed(0)
+    means = torch.randn(1000, 6, generator=rng) * torch.tensor([1.0, 0.5, 0.2, 0.05, 0.01, 0.0])
+    assert active_units(means + 3.0) == 3
+
+
+def test_the_error_of_the_diversity_is_how_it_scatters_over_ensembles():
+    rng = torch.Generator().manual_seed(0)
+    ensembles = torch.rand(400, 50, 4, 4, generator=rng)
+    scatter = np.std([kspace_mse(structure).item() for structure in ensembles])
+    errors = [diversity_error(structure) for structure in ensembles]
+    assert np.mean(errors) == pytest.approx(scatter, rel=4 / np.sqrt(2 * 400))

@@ -50,7 +50,7 @@ def full(store: Store) -> Store:
         figures = {"energy_mean": -0.1 * number, "diversity": 0.5}
         before = put(store, f"models/stage{number}-s", "datasets/L16-1-d", before, figures=figures)
         stages.append(before)
-    best = {"metric": "gamma_c", "mode": "min", "best": {"gamma_c": 12.5}, "summary": [{"trial": 0}]}
+    best = {"metric": "gamma_crossing", "mode": "min", "best": {"gamma_crossing": 12.5}, "summary": [{"trial": 0}]}
     config = {"trial": {"name": "collapse"}, "space": {"system.beta": {"choice": [0.1, 0.2], "fixed": None}}}
     put(store, "sweeps/evae-w", "datasets/L16-1-d", *stages, figures=best, config=config)
     search = {"objective": {"name": "mz_max"}, "optimizer": {"name": "genetic"}, "iterations": 7}
@@ -102,7 +102,7 @@ def test_list_is_a_line_an_artifact_with_stages_below_their_sweep(full, call):
     sweep = next(i for i, line in enumerate(lines) if line.startswith("sweeps/evae-w"))
     assert [line.split()[0] for line in lines[sweep + 1 : sweep + 4]] == [f"models/stage{i}-s" for i in range(3)]
     assert all(line.startswith("  models/") for line in lines[sweep + 1 : sweep + 4])
-    assert "trial.name=collapse, system.beta=[0.1, 0.2]" in lines[sweep] and "gamma_c 12.5" in lines[sweep]
+    assert "trial.name=collapse, system.beta=[0.1, 0.2]" in lines[sweep] and "gamma_crossing 12.5" in lines[sweep]
     assert sum("stage0-s" in line.split()[0] for line in lines) == 1
     assert "hamiltonian.D=1" in out and "hamiltonian.D=0.6" not in out and "n 200, ε -0.17, lowest ε -0.18" in out
     assert "objective.name=mz_max, optimizer.name=genetic, iterations=7, model=stage0-s" in out

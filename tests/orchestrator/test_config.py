@@ -72,7 +72,7 @@ def test_a_bad_data_set_is_one_line_with_key_value_and_expectation(settings, sai
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"dataset.L": 40}, "expected a multiple of 16, found 40"),
+        ({"dataset.L": 36}, "expected a multiple of 8, found 36"),
         ({"space": {"system.beta": []}}, "expected at least one value, found an empty range"),
         ({"space": {"system.beta": {"log_uniform": [1e-3, 1e-4]}}, "trials": 2}, "low < high"),
         ({"space": {"system.beta": {"log_uniform": [0, 1]}}, "trials": 2}, "log_uniform: expected low > 0"),
@@ -86,7 +86,7 @@ def test_a_bad_data_set_is_one_line_with_key_value_and_expectation(settings, sai
             "space.seed: expected an integer, unable to parse string as an integer",
         ),
         (
-            {"space": {"system": [{"name": "vae"}]}},
+            {"space": {"system": [{"name": "vae-2022"}]}},
             "space.system: expected the key of a value, found that of",
         ),
         ({"space": {"system": [3]}}, "space.system: expected keys and values, found 3"),
@@ -106,7 +106,7 @@ def test_a_bad_data_set_is_one_line_with_key_value_and_expectation(settings, sai
         ({"dataset": 1}, "dataset: expected keys and values, found 1"),
         ({"system": []}, "system: expected keys and values, found []"),
         ({"dataset.L": []}, "dataset.L: expected an integer, found []"),
-        ({"system.L": 20, "dataset.L": "20"}, "system: L: expected a multiple of 16, found 20"),
+        ({"system.L": 20, "dataset.L": "20"}, "system: L: expected a multiple of 8, found 20"),
         ({"system.name": "physics.annealing:Annealing"}, "system: name: expected a kind of generative system, found"),
         ({"system.name": "nets.system:SystemSettings"}, "system: name: expected a kind of generative system, found"),
         ({"resources.gpus": 1.5}, "gpus: expected a whole number or a share of one GPU, found 1.5"),
@@ -127,7 +127,7 @@ def test_a_bad_data_set_is_one_line_with_key_value_and_expectation(settings, sai
         ({"trial.gammas": [10, 1]}, "gammas: expected rising values"),
         ({"trial.name": "colapse"}, "did you mean collapse?"),
         ({"seeds": 0}, "seeds: expected greater than 0, found 0"),
-        ({"metric": "gamma_z"}, "metric: unknown figure, did you mean gamma_c?, found 'gamma_z'"),
+        ({"metric": "gamma_ip"}, "metric: unknown figure, did you mean gamma_up?, found 'gamma_ip'"),
         ({"mode": "least"}, "mode: expected 'min' or 'max', found 'least'"),
         ({"dataset.configurations": 100}, "dataset.configurations: expected a batch of 100 to train on, found 90"),
     ],
@@ -263,11 +263,23 @@ def test_models_have_the_names_that_they_had_before(source, settings, name):
 
 def test_the_stages_of_a_collapse_scan_have_the_names_that_they_had_before():
     """The names hold those of the parents, so that the last one answers for all."""
-    trial = next(load(SweepConfig, "evae.yaml", "quick").grid())
+    before = {
+        "system.widths": [],
+        "system.learning_rate": 1e-3,
+        "schedule": "constant",
+        "augment": False,
+        "steps": 60,
+        "trial.gammas": [30, 300, 3000, 10000],
+        "trial.warmup_steps": 400,
+    }
+    trial = next(load(SweepConfig, "evae.yaml", "quick", settings=before).grid())
     chain = trial.program.trainings(trial.training)
     stages = [next(chain)]
-    for _ in range(trial.program.length(trial.training) - 1):
-        stages.append(chain.send({"figures": {"diversity": 1.0}}))
+    losses = {"validation_reconstruction": 0.1, "validation_kl": 9.0, "validation_energy": -0.2}
+    energies = {"energy_mean": -0.2, "data_energy_mean": -0.2, "data_energy_std": 0.001}
+    figures = {"diversity": 1.0, "active_units": 5, **losses, **energies}
+    for _ in range(7):
+        stages.append(chain.send({"figures": figures, "config": stages[-1].recipe()}))
     assert trial.training.dataset.name == "L32-D0.6-B0.2-8c2888a5cc52"
     assert [stage.name for stage in stages] == [
         "evae-2021-b1e-06-g0-s0-5a031e1ecb46",

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from orchestrator.sweeps.collapse import CollapseScan
+from orchestrator.sweeps.posterior import PosteriorScan
 from orchestrator.training.request import TrainConfig
 
 TRAINING = TrainConfig.model_validate(
@@ -19,37 +20,60 @@ TRAINING = TrainConfig.model_validate(
 SCAN = CollapseScan(beta_start=1e-6, gammas=(1, 10, 100, 1000), refine=3, warmup_steps=20)
 
 
-def collapse_at(gamma_c, scan=SCAN):
-    """The trainings of a scan whose models collapse at a gamma, and the table of them."""
-    generator, trainings, rows = scan.trainings(TRAINING), [], []
+def cards_of(program, figures):
+    """The trainings of a trial whose cards have the figures of a function, and the table of them."""
+    generator, trainings, rows = program.trainings(TRAINING), [], []
     training = next(generator)
     while True:
         trainings.append(training)
-        fallen = training.system.gamma >= gamma_c
-        figures = {"diversity": 0.01 if fallen else 0.9, "kspace_mse": 1e-4 if fallen else 0.1}
-        figures["energy_mean"] = -0.3 if fallen else -0.2
-        card = {"config": training.recipe(), "figures": figures}
-        rows.append({**scan.columns(card), **figures})
+        made = figures(training)
+        card = {"config": training.recipe(), "figures": made}
+        rows.append({**program.columns(card), **made, "model": training.name})
         try:
             training = generator.send(card)
         except StopIteration:
             return trainings, pd.DataFrame(rows)
 
 
+def collapse_at(gamma_c, scan=SCAN):
+    """A scan whose models collapse at a gamma; their losses cross at 200."""
+
+    def figures(training):
+        fallen = training.system.gamma >= gamma_c
+        return {
+            "diversity": 0.01 if fallen else 0.9,
+            "kspace_mse": 1e-4 if fallen else 0.1,
+            "energy_mean": -0.3 if fallen else -0.2,
+            "data_energy_mean": -0.25,
+            "data_energy_std": 0.001,
+            "active_units": 3,
+            "validation_reconstruction": 0.46 if fallen else 0.05,
+            "validation_kl": 100.0,
+            "validation_energy": -0.3 if fallen else -0.298,
+        }
+
+    return cards_of(scan, figures)
+
+
 @pytest.mark.parametrize("gamma_c", [2.0, 35.0, 400.0])
-def test_the_bracket_closes_on_the_gamma_at_which_models_collapse(gamma_c):
+def test_the_bracket_holds_the_gamma_at_which_models_collapse(gamma_c):
     _, table = collapse_at(gamma_c)
     report = SCAN.report(table)
-    assert report["gamma_lower"] < gamma_c <= report["gamma_upper"]
-    assert report["gamma_upper"] / report["gamma_lower"] == pytest.approx(10**0.125, rel=1e-3)
-    assert report["gamma_c"] == pytest.approx(math.sqrt(report["gamma_lower"] * report["gamma_upper"]))
+    assert report["gamma_up_lower"] < gamma_c <= report["gamma_up_upper"]
+    assert report["gamma_up"] == pytest.approx(math.sqrt(report["gamma_up_lower"] * report["gamma_up_upper"]))
     assert report["mse_fall_in_a_decade"] == pytest.approx(1000)
     assert report["collapsed_energy"] == -0.3
 
 
+def test_losses_cross_wherever_the_scan_falls():
+    """0.05 + 1e-4 * 100 against 0.46, energies -0.298 against -0.3: 200 by hand."""
+    for gamma_c in (2.0, 35.0, 400.0):
+        assert SCAN.report(collapse_at(gamma_c)[1])["gamma_crossing"] == pytest.approx(200)
+
+
 def test_a_scan_without_a_collapse_has_no_threshold():
     report = SCAN.report(collapse_at(1e9)[1])
-    assert math.isnan(report["gamma_c"])
+    assert math.isnan(report["gamma_up"])
     assert math.isnan(report["collapsed_energy"])
     assert report["mse_fall_in_a_decade"] == 1
 
@@ -63,8 +87,18 @@ def test_stages_go_up_the_ladder_of_beta_then_of_gamma_each_from_the_one_before(
     assert [after.parent for after in trainings[1:]] == [before.name for before in trainings[:-1]]
 
 
-def test_refinements_start_from_the_last_diverse_model():
-    trainings, table = collapse_at(35.0)
-    diverse = {t.name: t.system.gamma for t, fallen in zip(trainings, table["collapsed"], strict=True) if not fallen}
-    for refinement in trainings[7:]:
-        assert diverse[refinement.parent] == max(g for g in diverse.values() if g < refinement.system.gamma)
+def test_cold_starts_train_as_long_as_the_first_stage():
+    trainings, table = collapse_at(35.0, SCAN.model_copy(update={"cold": True}))
+    cold = trainings[-4:]
+    assert [training.system.gamma for training in cold] == [1, 10, 100, 1000]
+    assert {(training.parent, training.steps) for training in cold} == {(None, 20)}
+    assert SCAN.report(table)["gamma_cold"] == pytest.approx(math.sqrt(10 * 100))
+
+
+def test_beta_c_is_where_the_last_unit_dies():
+    scan = PosteriorScan(betas=(1e-3, 1e-2, 0.1), refine=4, warmup_steps=20)
+    trainings, table = cards_of(scan, lambda training: {"active_units": 0 if training.system.beta > 0.03 else 5})
+    report = scan.report(table)
+    assert report["beta_c_lower"] <= 0.03 < report["beta_c_upper"]
+    assert report["beta_c_upper"] / report["beta_c_lower"] == pytest.approx(10 ** (1 / 16), rel=1e-2)
+    assert [training.steps for training in trainings] == [20] + [7] * 6

@@ -37,13 +37,15 @@ def test_a_sweep_is_a_chain_of_artifacts_for_each_seed(swept):
     assert card["parents"][0] == f"datasets/{config.dataset.name}"
     assert len(card["figures"]["summary"]) == 2
     figures = card["figures"]
-    assert (figures["metric"], figures["mode"]) == ("gamma_c", "min")
+    assert (figures["metric"], figures["mode"]) == ("gamma_crossing", "min")
     assert figures["best"] in figures["summary"]
-    assert {"system.beta", "seed", "gamma_c", "gamma_lower", "gamma_upper", "collapsed_energy"} <= set(figures["best"])
+    assert {"system.beta", "seed", "gamma_crossing", "gamma_up", "gamma_up_upper", "collapsed_energy"} <= set(
+        figures["best"]
+    )
     (pooled,) = figures["pooled"]
     assert (pooled["system.beta"], pooled["seeds"]) == (1e-4, 2)
-    known = [row["gamma_c"] for row in figures["summary"] if row["gamma_c"]]
-    assert pooled["gamma_c"] == (pytest.approx(math.prod(known) ** (1 / len(known))) if known else None)
+    known = [row["gamma_up"] for row in figures["summary"] if row["gamma_up"]]
+    assert pooled.get("gamma_up") == (pytest.approx(math.prod(known) ** (1 / len(known))) if known else None)
 
 
 def test_every_stage_stands_beside_the_linear_vae_and_the_page_says_where_that_collapses(swept):
