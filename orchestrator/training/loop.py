@@ -39,7 +39,7 @@ from physics.render import COLUMNS, strip
 
 GENERATED = 400  # states that a model is judged by
 KEPT = 16  # of them, stored for pictures
-REPORT_STEPS = 50
+REPORT_STEPS = 25
 PAGE_SHARE = 200  # times as long between two pages as one takes to draw
 FIRST_CHECKPOINT_SECONDS = 1.0
 EVENTS = "events"  # of TensorBoard

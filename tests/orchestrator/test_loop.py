@@ -72,10 +72,10 @@ def test_samples_are_compared_with_the_last_configurations_which_validation_kept
 
 def test_losses_that_are_not_finite_end_a_training_and_its_record_says_why(trained):
     wild = CONFIG.model_copy(update={"system": CONFIG.system.model_copy(update={"learning_rate": 1e30}), "steps": 60})
-    with pytest.raises(DivergedError, match="loss is not finite by step 50"):
+    with pytest.raises(DivergedError, match="loss is not finite by step 25"):
         loop.make(wild, trained)
     failure = training.outcome(wild, trained)
-    assert str(failure).startswith(f"{wild.name}: loss is not finite by step 50")
+    assert str(failure).startswith(f"{wild.name}: loss is not finite by step 25")
     assert str(failure).endswith("; the checkpoint before it is kept")
 
 
