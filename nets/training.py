@@ -23,7 +23,8 @@ from physics.symmetry import draw_powers, transformed
 
 Schedule = Literal["constant", "cosine", "settled"]
 SETTLED = 0.05  # of what a training has brought: less than this from the last windows is nothing more
-WINDOWS = 2  # that are compared with as many before them
+WINDOWS = 3  # that are compared with as many before them
+WARM = 50  # steps in which a settled training's rates rise: Adam's first steps have the full rate whatever the gradient
 MOMENT = re.compile(r"adam\.([0-9]{1,9})\.([a-z_]+)")  # of a weight by its number, as an optimizer names it
 
 
@@ -108,8 +109,8 @@ def fit(
         progress: called after every ``every`` steps, and the last, with the mean losses since the call before.
         augment: whether each configuration is shown after a random symmetry of the spin model.
         schedule: of the learning rates; "cosine" takes them to zero at the last step, as (1 + cos(pi done)) / 2;
-            "settled" keeps them until the loss has settled, see :func:`settled_step`, and takes them to zero along a
-            cosine in a quarter as many steps again, which ends the training.
+            "settled" raises them over the first 50 steps, keeps them until the loss has settled, see :func:`settled_step`, and takes them to zero along a
+            cosine in as many steps again, which ends the training; they fall from half of the steps on at the latest.
         history: mean losses, each with its "step", of the windows before the first step: what "settled" judges by.
 
     Raises:
@@ -136,8 +137,9 @@ def fit(
         shown = data.rows(rows, system.device)._replace(done=number / steps.stop)
         if augment:
             shown = shown._replace(spins=_moved(shown.spins, system, batch, _generator(seed, 3, number)))
-        if number >= falls:
-            _scale_rates(system, (1 + math.cos(math.pi * (number - falls) / (end - falls))) / 2)
+        if schedule != "constant":
+            fallen = (1 + math.cos(math.pi * max(0, number - falls) / (end - falls))) / 2
+            _scale_rates(system, fallen * min(1.0, (number + 1) / WARM) if schedule == "settled" else fallen)
         for name, loss in system.settings.step(system, shown, draw).items():
             total[name] = total.get(name, 0) + loss.detach()
         counted += 1
@@ -154,7 +156,7 @@ def fit(
 def settled_step(steps: Sequence[float], losses: Sequence[float], first: float = 0.0) -> int | None:
     """The step by which a loss had settled; None if it has not yet.
 
-    It has when the mean of two windows lies below that of the two before them by less than 5 % of all that it has
+    It has when the mean of three windows lies below that of the three before them by less than 5 % of all that it has
     fallen since the first window.
 
     Args:
@@ -181,8 +183,8 @@ def _fall_of_rates(
     weights = system.settings.loss_weights
     losses = [sum(weight * window[name] for name, weight in weights.items()) for window in windows]
     found = settled_step([window["step"] for window in windows], losses, system.settings.ramp * last)
-    falls = min(4 * last // 5, last if found is None else found)
-    return falls, min(last, falls + max(1, falls // 4))
+    falls = (last + 1) // 2
+    return (falls, last) if found is None or found > falls else (found, 2 * found)
 
 
 def _scale_rates(system: System, share: float) -> None:
