@@ -109,8 +109,9 @@ def fit(
         progress: called after every ``every`` steps, and the last, with the mean losses since the call before.
         augment: whether each configuration is shown after a random symmetry of the spin model.
         schedule: of the learning rates; "cosine" takes them to zero at the last step, as (1 + cos(pi done)) / 2;
-            "settled" raises them over the first 50 steps, keeps them until the loss has settled, see :func:`settled_step`, and takes them to zero along a
-            cosine in as many steps again, which ends the training; they fall from half of the steps on at the latest.
+            "settled" raises them over the first 50 steps, keeps them until the loss has settled, see
+            :func:`settled_step`, or for half of the steps, and takes them to zero along a cosine in as many steps
+            again, which ends the training.
         history: mean losses, each with its "step", of the windows before the first step: what "settled" judges by.
 
     Raises:

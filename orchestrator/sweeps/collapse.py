@@ -40,6 +40,8 @@ class CollapseScan(TrialProgram):
 
     Attributes:
         warmup_steps: of a stage from random weights.
+        rate: learning rate of every other stage, the system's if None.  A large one throws a model off its branch: gamma
+            makes the loss steep.
         refine: stages at most that are spent on gamma_x, where the losses of both branches cross.
         tolerance: of gamma_x, in ln gamma.
         down: whether gamma then falls again, from the collapsed model until it comes back: the hysteresis loop.
@@ -65,6 +67,7 @@ class CollapseScan(TrialProgram):
     down: bool = False
     cold: bool = False
     warmup_steps: Annotated[int, Field(gt=0, le=10**9)] = 1000
+    rate: PositiveFloat | None = None
 
     @model_validator(mode="after")
     def _rising(self) -> CollapseScan:
@@ -88,7 +91,8 @@ class CollapseScan(TrialProgram):
             if stage.parent is None:
                 made = stage_training(training, weights, None, self.warmup_steps)
             else:
-                made = stage_training(training, weights, names[stage.parent], training.steps)
+                rate = self.rate or training.system.learning_rate
+                made = stage_training(training, weights | {"learning_rate": rate}, names[stage.parent], training.steps)
             card = yield made
             names.append(made.name)
             try:

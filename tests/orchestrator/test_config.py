@@ -272,6 +272,7 @@ def test_the_stages_of_a_collapse_scan_have_the_names_that_they_had_before():
         "trial.gammas": [30, 300, 3000, 10000],
         "trial.warmup_steps": 400,
         "trial.beta_start": 1e-6,
+        "trial.rate": None,
     }
     trial = next(load(SweepConfig, "evae.yaml", "quick", settings=before).grid())
     chain = trial.program.trainings(trial.training)
