@@ -40,8 +40,8 @@ class CollapseScan(TrialProgram):
 
     Attributes:
         warmup_steps: of a stage from random weights.
-        rate: learning rate of every other stage, the system's if None.  A large one throws a model off its branch: gamma
-            makes the loss steep.
+        rate: learning rate of every other stage, the system's if None; a large one throws a model off its branch, since
+            gamma makes the loss steep.
         refine: stages at most that are spent on gamma_x, where the losses of both branches cross.
         tolerance: of gamma_x, in ln gamma.
         down: whether gamma then falls again, from the collapsed model until it comes back: the hysteresis loop.
