@@ -9,9 +9,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 
-def reconstruction(output: Tensor, spins: Tensor) -> Tensor:
-    """L_RC: mean over batch, sites and components of the squared difference (2021, equation (3))."""
-    return (output - spins).square().mean()
+def reconstruction(output: Tensor, spins: Tensor, filling: float = 1.0) -> Tensor:
+    """L_RC: mean over batch, sites and components of the squared difference (2021, equation (3)).
+
+    Args:
+        output, spins: ``(B, components, L, L)``, both zero where there is no site.
+        filling: share of the sites that exist, over which the mean is.
+    """
+    return (output - spins).square().mean() / filling
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

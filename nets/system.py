@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Annotated, ClassVar, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SerializeAsAny
@@ -47,6 +47,21 @@ class Decoder(Protocol):
     latent_dim: int
 
     def decode(self, z: Tensor, labels: Labels | None = None) -> Tensor: ...
+
+
+class Confined:
+    """A decoder of a spin model whose sites do not all exist: its spins are zero where there is none."""
+
+    def __init__(self, decoder: Decoder, model: SpinModel):
+        self.unconfined, self.model, self.latent_dim = decoder, model, decoder.latent_dim
+
+    def decode(self, z: Tensor, labels: Labels | None = None) -> Tensor:
+        return self.model.on_sites(self.unconfined.decode(z, labels))
+
+
+def confined(decoder: Decoder, model: SpinModel, L: int) -> Decoder:
+    """The decoder, its spins on the sites of the model alone: whatever decodes, for losses or figures, decodes so."""
+    return decoder if model.sites(L).all() else Confined(decoder, model)
 
 
 class SystemSettings(Tagged, ABC):
@@ -143,7 +158,8 @@ class System:
 
     @property
     def decoder(self) -> Decoder:
-        return self.networks[self.settings.decoder]  # type: ignore[return-value]
+        network: Any = self.networks[self.settings.decoder]
+        return confined(network, self.model, self.settings.L)
 
     @property
     def device(self) -> torch.device:

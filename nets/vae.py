@@ -94,9 +94,9 @@ class VAEConfig(SystemSettings):
         model = system.networks["vae"]
         assert isinstance(model, VAE)
         mean, log_variance = model.encode(batch.spins)
-        output = model.decode(mean + torch.exp(0.5 * log_variance) * draw(*mean.shape))
+        output = system.decoder.decode(mean + torch.exp(0.5 * log_variance) * draw(*mean.shape))
         return {
-            "reconstruction": reconstruction(output, batch.spins),
+            "reconstruction": reconstruction(output, batch.spins, system.model.filling(self.L)),
             "kl": kl_divergence(mean, log_variance),
             "energy": system.model.energy(output).mean(),
         }

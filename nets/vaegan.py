@@ -94,8 +94,9 @@ class VAEGANConfig(SystemSettings):
         """G(z_E), and the terms of equation (1)."""
         with self._mixed(spins.device):
             mean, log_variance = system.networks["encoder"](spins)
-            output = system.networks["generator"](mean + torch.exp(0.5 * log_variance) * draw(*mean.shape))
-        return output, {"reconstruction": reconstruction(output, spins), "kl": kl_divergence(mean, log_variance)}
+            output = system.decoder.decode(mean + torch.exp(0.5 * log_variance) * draw(*mean.shape))
+        compared = reconstruction(output, spins, system.model.filling(self.L))
+        return output, {"reconstruction": compared, "kl": kl_divergence(mean, log_variance)}
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -119,12 +120,12 @@ class VAEGANConfig(SystemSettings):
         Source: VAE-GAN hybrid (2023), "VAE-GAN hybrid model".
         """
         spins = batch.spins
-        G, D = system.networks["generator"], system.networks.get("discriminator")
+        G, D = system.decoder, system.networks.get("discriminator")
         losses: dict[str, Tensor] = {}
         fakes: list[Tensor] = []
         if D is not None:
             with self._mixed(spins.device):
-                fakes.append(G(draw(len(spins), self.latent)))
+                fakes.append(G.decode(draw(len(spins), self.latent)))
         if self.encoder:
             output, losses = self._autoencode(system, spins, draw)
             fakes.append(output)

@@ -106,16 +106,22 @@ class ChiralMagnet(SpinModel):
     def observables(self) -> dict[str, Observable]:
         return {
             "energy": Observable(self.energy, "ε = E/N + 2J", "J"),
-            "mz": Observable(lambda spins: magnetization(spins)[..., 2], "M_z"),
+            "mz": Observable(self._mz, "M_z"),
             "topological_charge": Observable(lambda spins: topological_charge(spins, self), "W"),
         }
+
+    def _mz(self, spins: Tensor) -> Tensor:
+        """Mean of S_z over the sites that exist, ``(..., 3, L, L)`` to ``(...)``."""
+        spins = self.on_sites(torch.as_tensor(spins))
+        return magnetization(spins)[..., 2] / self.filling(spins.shape[-1])
 
     def defects(self, spins: Tensor) -> Tensor:
         return nodal_points(spins, self).to(torch.int8)
 
     def structure_factor(self, spins: Tensor) -> Tensor:
-        """|F[S_z]|^2 with the unitary transform, ``(..., L, L)``, as in the papers."""
-        return structure_factor(torch.as_tensor(spins).select(-3, 2))
+        """|F[S_z]|^2 with the unitary transform, ``(..., L, L)``, as in the papers; for each site that exists."""
+        spins = self.on_sites(torch.as_tensor(spins))
+        return structure_factor(spins.select(-3, 2)) / self.filling(spins.shape[-1])
 
     def symmetries(self, L: int) -> dict[str, Transformation]:
         found: dict[str, Transformation] = {}
@@ -167,10 +173,9 @@ class ChiralMagnet(SpinModel):
             shifted = shifted * (keep if axis == X else keep[:, None])
         return shifted
 
-    def _present(self, spins: Tensor) -> Tensor:
-        if self.mask is None:
-            return spins
-        return spins * torch.as_tensor(self.sites(spins.shape[-1]), device=spins.device)
+    def neighbours(self, L: int) -> Tensor:
+        """How many neighbours each site has, float64 ``(L, L)``; none where there is no site."""
+        return _neighbours(self, L)
 
     def _bonds(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """Energies ``(..., L, L)`` of the bonds from each site to its +x and to its +y neighbour."""
@@ -196,7 +201,7 @@ class ChiralMagnet(SpinModel):
 
         Its sum over the sites is the total energy E.
         """
-        spins = self._present(torch.as_tensor(spins))
+        spins = self.on_sites(torch.as_tensor(spins))
         right, up = self._bonds(spins)
         return 0.5 * (right + self.shift(right, X, -1) + up + self.shift(up, Y, -1)) + self._onsite(spins)
 
@@ -206,7 +211,7 @@ class ChiralMagnet(SpinModel):
         :math:`\varepsilon = (E - E_0)/N`, with E_0 the exchange energy of parallel spins: E/N + 2J on a
         periodic lattice.  It is the Hamiltonian loss L_H of the E-VAE (2021, equation (3)).
         """
-        spins = self._present(torch.as_tensor(spins))
+        spins = self.on_sites(torch.as_tensor(spins))
         right, up = self._bonds(spins)
         L = spins.shape[-1]
         sites, bonds = _count(self, L)
@@ -214,7 +219,7 @@ class ChiralMagnet(SpinModel):
 
     def effective_field(self, spins: Tensor) -> Tensor:
         """h = -dE/dS, ``(..., 3, L, L)``; zero on absent sites."""
-        spins = self._present(torch.as_tensor(spins))
+        spins = self.on_sites(torch.as_tensor(spins))
         right, left = self.shift(spins, X, 1), self.shift(spins, X, -1)
         up, down = self.shift(spins, Y, 1), self.shift(spins, Y, -1)
         dx, dy, dz = (right - left).unbind(-3)
@@ -222,7 +227,7 @@ class ChiralMagnet(SpinModel):
         z = spins.select(-3, 2)
         chiral = torch.stack((-ez, dz, ex - dy) if self.dm == "bloch" else (-dz, -ez, dx + ey), -3)
         axial = torch.stack((0 * z, 0 * z, self.B + 2 * self.K * z), -3)
-        return self._present(self.J * (right + left + up + down) + self.D * chiral + axial)
+        return self.on_sites(self.J * (right + left + up + down) + self.D * chiral + axial)
 
     def torque(self, spins: Tensor) -> Tensor:
         """|S x h| of each site, ``(..., L, L)``: zero everywhere in a state at rest."""
@@ -238,8 +243,12 @@ def _turned_about_z(spins: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+def _neighbours(magnet: ChiralMagnet, L: int) -> Tensor:
+    present = torch.as_tensor(magnet.sites(L), dtype=torch.float64)
+    return present * torch.stack([magnet.shift(present, axis, step) for axis in (X, Y) for step in (1, -1)]).sum(0)
+
+
+@lru_cache(maxsize=64)
 def _count(magnet: ChiralMagnet, L: int) -> tuple[int, int]:
     """Sites that exist, and bonds between them."""
-    present = torch.as_tensor(magnet.sites(L), dtype=torch.float64)
-    bonds = sum((present * magnet.shift(present, axis, 1)).sum() for axis in (X, Y))
-    return int(present.sum()), int(bonds)
+    return int(magnet.sites(L).sum()), int(magnet.neighbours(L).sum()) // 2

@@ -130,6 +130,15 @@ class SpinModel(Tagged, ABC):
         """The sites that exist, bool ``(L, L)``."""
         return np.ones((L, L), bool)
 
+    def filling(self, L: int) -> float:
+        """Share of the L x L sites that exist."""
+        return float(self.sites(L).mean())
+
+    def on_sites(self, spins: Tensor) -> Tensor:
+        """Spins ``(..., components, L, L)``, zero where there is no site: what a sampler leaves there."""
+        there = self.sites(spins.shape[-1])
+        return spins if there.all() else torch.where(torch.as_tensor(there, device=spins.device), spins, 0.0)
+
     def torque(self, spins: Tensor) -> Tensor:
         """Length of the effective field's part normal to each spin, ``(..., L, L)``: zero in a state at rest."""
         spins = torch.as_tensor(spins)
@@ -138,8 +147,12 @@ class SpinModel(Tagged, ABC):
         return (field - along * spins).norm(dim=-3)
 
     def structure_factor(self, spins: Tensor) -> Tensor:
-        """|F[S]|^2 with the unitary transform, summed over components: ``(..., L, L)``, k = 0 at [0, 0]."""
-        return torch.fft.fft2(torch.as_tensor(spins), norm="ortho").abs().square().sum(-3)
+        r"""\|sum_r S(r) e^{-i k r}\|^2 / N over the N sites that exist, summed over components: ``(..., L, L)``.
+
+        k = 0 is at [0, 0].  On a lattice whose sites all exist it is that of the unitary transform.
+        """
+        spins = self.on_sites(torch.as_tensor(spins))
+        return torch.fft.fft2(spins, norm="ortho").abs().square().sum(-3) / self.filling(spins.shape[-1])
 
     @property
     def energy_scale(self) -> float:

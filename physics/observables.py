@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def magnetization(spins: Tensor) -> Tensor:
-    """Mean spin, ``(..., 3)``; on a masked lattice the mean is over all L^2 sites."""
+    """Sum of all spins over L^2, ``(..., components)``: their mean, where every site exists."""
     return torch.as_tensor(spins).mean((-2, -1))
 
 
@@ -63,14 +63,21 @@ def correlation_function(spins: Tensor) -> Tensor:
 def nodal_points(spins: Tensor, magnet: ChiralMagnet, threshold: float = 1.0) -> Tensor:
     """Where spins collide: bool ``(..., L, L)``, true at the nodal points; ``.sum((-2, -1))`` counts them.
 
-    A nodal point is a site whose energy is above that of the uniform state by more than ``threshold`` J, and
+    A nodal point is a site whose energy is above what parallel spins have there by more than ``threshold`` J, and
     above its eight neighbours' (exchange energy 0 rather than -2 J is perpendicular neighbours all round; the
-    2022 paper finds -0.11 at a nodal point and at most -1.88 where there is none).
+    2022 paper finds -0.11 at a nodal point and at most -1.88 where there is none).  Parallel spins have -J/2 a bond;
+    sites outside the mask and beyond an open edge are no neighbours.
     """
     density = magnet.energy_density(spins)
-    flat = density.reshape(-1, 1, *density.shape[-2:])
-    highest = F.max_pool2d(F.pad(flat, (1, 1, 1, 1), mode="circular"), 3, stride=1).view_as(density)
-    return (density == highest) & (density + 2 * magnet.J > threshold * abs(magnet.J))
+    L = density.shape[-1]
+    there = torch.as_tensor(magnet.sites(L), device=density.device)
+    density = torch.where(there, density, -math.inf)
+    parallel = 0.5 * magnet.J * magnet.neighbours(L).to(density)
+    around = density.reshape(-1, 1, L, L)
+    for edges, ends in ((magnet.open_x, (1, 1, 0, 0)), (magnet.open_y, (0, 0, 1, 1))):
+        around = F.pad(around, ends, value=-math.inf) if edges else F.pad(around, ends, mode="circular")
+    highest = F.max_pool2d(around, 3, stride=1).view_as(density)
+    return (density == highest) & (density + parallel > threshold * abs(magnet.J))
 
 
 def structure_factor(field: Tensor) -> Tensor:
@@ -97,7 +104,7 @@ def topological_charge(spins: Tensor, magnet: ChiralMagnet | None = None) -> Ten
     """The sum of :func:`charge_density`: an integer on a periodic lattice.
 
     Axes are right-handed (x with the column, y with the row), so a skyrmion with its core down in an up background
-    counts -1.  Pass the magnet where its boundary is not periodic.
+    counts -1.  Pass the magnet where it has a mask or its boundary is not periodic.
     """
     return charge_density(spins, magnet).sum((-2, -1))
 
@@ -105,10 +112,11 @@ def topological_charge(spins: Tensor, magnet: ChiralMagnet | None = None) -> Ten
 def charge_density(spins: Tensor, magnet: ChiralMagnet | None = None) -> Tensor:
     """Topological charge of each plaquette, ``(..., L, L)``, from the site at its corner.
 
-    Solid angles of its two triangles over 4 pi (Berg and Lüscher, 1981).
+    Solid angles of its two triangles over 4 pi (Berg and Lüscher, 1981); none of a triangle that leaves the magnet.
     """
     shift = magnet.shift if magnet else lambda field, axis, step: torch.roll(field, -step, axis)
     corner = torch.as_tensor(spins)
+    corner = magnet.on_sites(corner) if magnet else corner
     right, up = shift(corner, X, 1), shift(corner, Y, 1)
     across = shift(right, Y, 1)
     return (_solid_angle(corner, right, across) + _solid_angle(corner, across, up)) / (4 * math.pi)

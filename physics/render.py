@@ -61,8 +61,11 @@ def draw_energy_density(axes: Axes, spins: np.ndarray, model: SpinModel, title: 
     The scale spans at least a hundredth of the model's energy scale, so that rounding does not look like structure.
     """
     density = model.energy_density(torch.as_tensor(spins)).numpy()
-    middle = (density.min() + density.max()) / 2
-    reach = max(np.ptp(density), 0.01 * model.energy_scale) / 2
+    there = model.sites(density.shape[-1])
+    lowest, highest = density[there].min(), density[there].max()
+    density = np.where(there, density, np.nan)
+    middle = (lowest + highest) / 2
+    reach = max(highest - lowest, 0.01 * model.energy_scale) / 2
     limits = {"vmin": middle - reach, "vmax": middle + reach}
     image = axes.imshow(density, origin="lower", cmap="inferno", interpolation="nearest", **limits)
     axes.set(xticks=[], yticks=[])

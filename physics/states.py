@@ -135,6 +135,12 @@ def _charges_of_image(path: Path, L: int) -> list[tuple[int, int, int]]:
     return [(int(x), int(y), int(charge[y, x])) for y, x in np.argwhere(charge)]
 
 
+def disk(L: int) -> np.ndarray:
+    """The sites within L/2 of the middle, bool ``(L, L)``."""
+    y, x = np.mgrid[:L, :L] - (L - 1) / 2
+    return np.hypot(x, y) <= L / 2
+
+
 def mask_named(text: str, L: int) -> np.ndarray:
     """Sites that exist, bool ``(L, L)``: of a "disk", or from a .npy file.
 
@@ -142,8 +148,7 @@ def mask_named(text: str, L: int) -> np.ndarray:
         ValueError: neither.
     """
     if text == "disk":
-        y, x = np.mgrid[:L, :L] - (L - 1) / 2
-        return np.hypot(x, y) <= L / 2
+        return disk(L)
     if not text.endswith(".npy"):
         raise ValueError(f"mask {cut(text)}: expected disk or an existing .npy file")
     try:

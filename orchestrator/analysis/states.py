@@ -71,6 +71,7 @@ def inverted(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, 
     target = state(text, trained.store)
     starts = torch.from_numpy(prior(how.starts, trained.settings.latent, how.seed))
     try:
+        target = trained.model.on_sites(target)
         if trained.settings.encoder and target.shape[-1] == trained.settings.L:
             with torch.no_grad():
                 starts[0] = trained.encoder.encode(target[None])[0][0]
@@ -79,4 +80,4 @@ def inverted(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, 
             code, losses = invert(trained.decoder, target, starts, how.iterations, how.learning_rate, labels, show)
     except ValueError as error:
         raise RequestError(f"{text}: {error}") from None
-    return code, losses, target
+    return code, losses / trained.model.filling(target.shape[-1]), target

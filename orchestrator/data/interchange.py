@@ -149,7 +149,7 @@ def read_import(
         raise RequestError(
             f"{files[0]}: expected {config.hamiltonian.components} components of a {model}, found {spins.shape[1]}"
         )
-    return config, spins
+    return config, spins * config.hamiltonian.sites(L)
 
 
 def import_states(config: DatasetConfig, spins: np.ndarray, store: Store, note: str) -> tuple[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -13,7 +14,9 @@ from physics.chiral import ChiralMagnet
 from physics.model import AnySpinModel
 from physics.registry import Seed, Settings, digest
 from physics.sampler import AnySampler
+from physics.states import disk
 
+LARGEST = 4096  # lattice
 MOST_BYTES = 1e14  # of the spins of a data set
 
 
@@ -21,12 +24,12 @@ class DatasetConfig(Settings):
     """``configurations`` of a spin model from a sampler, number i made from (everything here, i).
 
     Attributes:
-        hamiltonian: the spin model; ``name`` chooses which, "chiral" by default.
+        hamiltonian: the spin model; ``name`` chooses which, "chiral" by default.  Its mask may be "disk".
         sampler: ``name`` chooses which, "annealing" by default.
         imported: SHA-256 of states that were imported instead; the sampler then says nothing.
     """
 
-    L: Annotated[int, Field(gt=0, le=4096)] = 32
+    L: Annotated[int, Field(gt=0, le=LARGEST)] = 32
     hamiltonian: AnySpinModel = ChiralMagnet()
     sampler: AnySampler = Annealing()
     configurations: Annotated[int, Field(gt=0, le=10**7)] = 1000
@@ -40,6 +43,18 @@ class DatasetConfig(Settings):
         if isinstance(given, dict) and "schedule" in given and "sampler" not in given:
             return {"sampler" if key == "schedule" else key: value for key, value in given.items()}
         return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _disk(cls, given: Any) -> Any:
+        """The mask of a spin model may be named: "disk"."""
+        model = given.get("hamiltonian") if isinstance(given, Mapping) else None
+        if not isinstance(model, Mapping) or not isinstance(model.get("mask"), str) or model["mask"] != "disk":
+            return given
+        L = given.get("L", cls.model_fields["L"].default)
+        if type(L) is not int or not 0 < L <= LARGEST:
+            return given
+        return {**given, "hamiltonian": {**model, "mask": disk(L)}}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

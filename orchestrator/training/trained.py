@@ -12,7 +12,7 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from nets.collapse import DIVERSE
-from nets.system import Labels
+from nets.system import Labels, confined
 from orchestrator.console import log
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig, of_card
@@ -53,7 +53,8 @@ class TrainedModel:
 
     @cached_property
     def decoder(self) -> Any:
-        return self._network(self.settings.decoder)
+        network: Any = self._network(self.settings.decoder)
+        return confined(network, self.model, self.settings.L)
 
     @cached_property
     def encoder(self) -> Any:

@@ -206,6 +206,14 @@ def test_the_sampler_of_an_old_file_is_called_its_schedule(tmp_path: Path):
     assert names != {load(DatasetConfig, settings={"L": 16, "hamiltonian.D": 1.0}).name}
 
 
+def test_a_disk_may_be_named_and_is_that_of_the_lattice():
+    named = load(DatasetConfig, settings={"L": 16, "hamiltonian.mask": "disk"})
+    assert named == load(DatasetConfig, settings={"L": 16, "hamiltonian.mask": mask_named("disk", 16)})
+    assert "hamiltonian.mask: expected a list" in refused(DatasetConfig, **{"hamiltonian": {"mask": "disc"}})
+    quick = load(SweepConfig, "confined.yaml", "quick")
+    assert quick.dataset.hamiltonian.mask == load(DatasetConfig, settings={"hamiltonian.mask": "disk"}).hamiltonian.mask
+
+
 def test_of_schedule_and_sampler_only_one_is_a_key():
     assert "schedule: unknown key" in refused(DatasetConfig, sampler={"sweeps": 7}, schedule={"sweeps": 8})
 

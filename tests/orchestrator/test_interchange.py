@@ -13,6 +13,7 @@ from orchestrator.store import Store
 from physics import ovf
 from physics.annealing import Annealing
 from physics.chiral import ChiralMagnet
+from physics.states import disk
 
 MAGNET = {"hamiltonian.D": 0.6, "hamiltonian.B": 0.2}
 
@@ -53,6 +54,12 @@ def test_imported_states_are_a_data_set_with_its_figures(spins, store, tmp_path)
     np.testing.assert_allclose(shards.read(name, store).tensor(), spins, atol=1e-6)
     assert "5 configurations" in (Path(store.folder("datasets", name)) / "report.html").read_text()
     assert bring_in(files, MAGNET, store)[1] == card
+
+
+def test_spins_outside_a_mask_that_is_given_come_in_as_zero(spins, store, tmp_path):
+    np.save(tmp_path / "given.npy", spins)
+    name, _ = bring_in([tmp_path / "given.npy"], {**MAGNET, "hamiltonian.mask": disk(16)}, store)
+    np.testing.assert_allclose(shards.read(name, store).tensor(), np.where(disk(16), spins, 0), atol=1e-7)
 
 
 def test_sites_of_zero_length_become_the_mask(spins, store, tmp_path):
