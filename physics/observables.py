@@ -85,6 +85,17 @@ def structure_factor(field: Tensor) -> Tensor:
     return torch.fft.fft2(field, norm="ortho").abs().square()
 
 
+def wave_angle(structure: Tensor) -> Tensor:
+    """Direction of the strongest wave vector but k = 0 in degrees from x to y, in [0, 180), as k and -k are one.
+
+    ``structure`` is a structure factor ``(..., L, L)``, k = 0 at [0, 0]; the result has shape ``(...)``.
+    """
+    L = structure.shape[-1]
+    strongest = structure.flatten(-2)[..., 1:].argmax(-1) + 1
+    ky, kx = ((step + L // 2) % L - L // 2 for step in (strongest // L, strongest % L))
+    return torch.rad2deg(torch.atan2(ky.double(), kx.double())) % 180
+
+
 def kspace_mse(structure: Tensor) -> Tensor:
     """Mean over all pairs of configurations, and over k, of (|F_a(k)| - |F_b(k)|)^2.
 

@@ -21,14 +21,15 @@ COLUMNS = 8  # configurations side by side
 def spin_colors(spins: np.ndarray) -> np.ndarray:
     """RGB in [0, 1], ``(..., L, L, 3)``, of spins ``(..., components, L, L)`` with one (z), two (x, y) or three.
 
-    The hue is the in-plane angle (red along +x), the lightness (1 + S_z)/2: white up, black down.
+    The hue is the in-plane angle (red along +x), the lightness (1 + S_z)/2: white up, black down.  Where there is no
+    site, and spins have length zero, it is grey.
     """
     spins = np.moveaxis(np.asarray(spins, float), -3, 0)
     vector = np.zeros((3, *spins.shape[1:]))
     vector[{1: [2], 2: [0, 1], 3: [0, 1, 2]}[len(spins)]] = spins
     x, y, z = vector
     lightness = np.clip((1 + z) / 2, 0, 1)
-    chroma = 1 - np.abs(2 * lightness - 1)
+    chroma = (1 - np.abs(2 * lightness - 1)) * vector.any(0)
     sector = np.arctan2(y, x) / (np.pi / 3)
     channels = [np.clip(np.abs((sector + shift) % 6 - 3) - 1, 0, 1) for shift in (0, 4, 2)]
     return np.clip(lightness[..., None] + chroma[..., None] * (np.stack(channels, -1) - 0.5), 0, 1)

@@ -30,6 +30,7 @@ from physics.sampler import Device, Samples
 SHARD_BYTES = 32 * 2**20
 SHARD_UPDATES = 2e10  # about a minute of one core: what a death costs at most
 MIN_SHARDS = 16
+SECONDS_PER_UPDATE = 3e-9  # of a spin, on a CPU
 
 
 def shard_rows(config: DatasetConfig) -> int:
@@ -169,7 +170,7 @@ def plan(config: DatasetConfig, store: Store) -> list[str]:
     return [
         f"data set {config.name}: {rows} of {config.configurations} configurations found, {left} to make by "
         f"{config.sampler.name} in {len(wanted)} shards ({updates:.2g} spin updates, "
-        f"about {3e-9 * updates:.0f} s of CPU)"
+        f"about {SECONDS_PER_UPDATE * updates:.0f} s of CPU)"
     ]
 
 

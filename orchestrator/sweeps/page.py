@@ -29,6 +29,7 @@ def sweep_page(config: SweepConfig, finished: Finished, origin: Origin) -> dict[
     sections = [
         Section("Trials", rows=finished.summary),
         *pictures,
+        *finished.compared,
         *config.trial.sections(finished),
         *(
             [Section("Trainings", rows=finished.stages[columns])]

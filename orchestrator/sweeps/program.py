@@ -8,7 +8,7 @@ knows neither Ray nor where a training runs.  To add one: a file with a class of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -37,6 +37,7 @@ class Finished(NamedTuple):
         data: figures of the training data, by the name of the data set.
         pictures: generated states ``(n, components, L, L)`` of each model.
         model: the spin model of the data.
+        compared: what the page shows of the collapsed state, see :mod:`orchestrator.sweeps.collapsed_state`.
     """
 
     stages: pd.DataFrame
@@ -45,6 +46,7 @@ class Finished(NamedTuple):
     data: dict[str, dict[str, float]]
     pictures: dict[str, np.ndarray]
     model: SpinModel
+    compared: Sequence[Section] = ()
 
 
 class TrialProgram(Tagged, ABC):

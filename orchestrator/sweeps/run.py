@@ -34,6 +34,7 @@ from orchestrator.errors import FailedError
 from orchestrator.lease import Lease, made
 from orchestrator.page import drawn, origin
 from orchestrator.store import Store
+from orchestrator.sweeps.collapsed_state import compare
 from orchestrator.sweeps.page import sweep_page
 from orchestrator.sweeps.program import Card, Finished
 from orchestrator.sweeps.request import Range, SweepConfig, Trial
@@ -329,12 +330,15 @@ def _commit(config: SweepConfig, store: Store, trials: list[tuple[Trial, list[st
     data = {name: _data_figures(dataset, store) for name, dataset in datasets.items()}
     pictures = {model: generated(model, store) for model in frame["model"]}
     table = pd.DataFrame(summary)
-    finished = Finished(frame, table, config.trial.pooled(table), data, pictures, config.dataset.hamiltonian)
+    collapsed = compare(frame, [trial.training for trial, _ in trials], pictures, config.resources.cpus, store)
+    pooled = config.trial.pooled(table)
+    finished = Finished(frame, table, pooled, data, pictures, config.dataset.hamiltonian, collapsed.sections)
     parquet = io.BytesIO()
     frame.to_parquet(parquet, index=False)
     metric, mode = config.objective
     ordered = finished.summary.sort_values(metric, ascending=mode == "min", na_position="last")
     parents = [*(f"datasets/{name}" for name in data), *(f"models/{model}" for model in frame["model"])]
+    parents += collapsed.parents
     card = {
         "kind": "sweep",
         "config": config.model_dump(mode="json"),
@@ -347,6 +351,7 @@ def _commit(config: SweepConfig, store: Store, trials: list[tuple[Trial, list[st
             "data": data,
             "summary": finished.summary.replace({np.nan: None}).to_dict("records"),
             "pooled": finished.pooled.replace({np.nan: None}).to_dict("records"),
+            "collapsed": collapsed.rows,
         },
     }
     source = origin(store, "sweeps", config.name, config, "orch sweep --space", parents)

@@ -1,0 +1,159 @@
+"""What the state is that collapsed models make: at rest or not, and how far above the ground state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from orchestrator.data import shards
+from orchestrator.data.request import DatasetConfig
+from orchestrator.data.run import SECONDS_PER_UPDATE, make
+from orchestrator.page import Section
+from orchestrator.store import Store
+from orchestrator.training.request import TrainConfig
+from orchestrator.training.trained import model_card
+from physics.annealing import Annealing
+from physics.chiral import ChiralMagnet
+from physics.ground_state import Search, at_rest, equal_searches, one_digit, reference_search
+from physics.tempering import Tempering
+
+MOST_UPDATES = 5e9  # of spins, by each of the samplers that are compared: about 20 s of CPU
+TITLE, GROUND_STATE = "The collapsed state", "ground state"
+TEXT = (
+    "Of each trial the state of lowest energy among those stored with the collapsed model of lowest energy: as "
+    "generated, and at rest at T = 0 under its own Hamiltonian. W is the topological charge; angle that of the "
+    "strongest wave vector of S_z at rest, in degrees modulo 60 of skyrmions and 180 of stripes; gap how far an energy "
+    "lies above that of the ground state, in per cent of its size. Annealing and tempering: the lowest state of as "
+    f"many spin updates as the trainings of a chain cost at {1e9 * SECONDS_PER_UPDATE:g} ns each, to one digit, and "
+    f"{MOST_UPDATES:.0g} at most; share is that of the cost."
+)
+Rows = list[dict[str, Any]]
+
+
+class Collapsed(NamedTuple):
+    """The table for the card, the data sets that it took, and what the page shows."""
+
+    rows: Sequence[dict[str, Any]] = ()
+    parents: Sequence[str] = ()
+    sections: Sequence[Section] = ()
+
+
+def compare(
+    stages: pd.DataFrame,
+    trainings: Sequence[TrainConfig],
+    pictures: Mapping[str, np.ndarray],
+    cpus: float,
+    store: Store,
+) -> Collapsed:
+    """The state of each trial that collapsed beside the ground state, and what samplers find at the cost of a chain.
+
+    Ground-state energies that the spin model does not know are searched for by tempering, as data sets of the store.
+
+    Args:
+        stages: a row a training, with the number of its trial; of programs that know a collapse, with ``collapsed``.
+        trainings: the first of each trial, which has the data set of all of them.
+        pictures: generated states ``(n, components, L, L)`` of each model.
+        cpus: of a trial.
+    """
+    if "collapsed" not in stages:
+        return Collapsed()
+    fallen = stages[stages["collapsed"].astype(bool) & stages["energy_mean"].notna()]
+    if fallen.empty:
+        return Collapsed(sections=[Section(TITLE, "No trial has a model that makes one state whatever its code.")])
+    lowest = fallen.loc[fallen.groupby("trial")["energy_mean"].idxmin()]
+    datasets = {trainings[number].dataset.name: trainings[number].dataset for number in lowest["trial"]}
+    rows: Rows = []
+    parents: list[str] = []
+    for name, dataset in datasets.items():
+        here = lowest[[trainings[number].dataset.name == name for number in lowest["trial"]]]
+        cost = cpus * _seconds(stages[stages["trial"].isin(here["trial"])], store) / len(here)
+        try:
+            found, made = _compared(dataset, here, pictures, cost, store)
+        except ValueError as error:
+            return Collapsed(sections=[Section(TITLE, f"Not compared: {error}.")])
+        rows += [{"dataset": name, **row} for row in found]
+        parents += made
+    return Collapsed(rows, parents, [Section(TITLE, TEXT, rows=_shown(rows))])
+
+
+def _seconds(stages: pd.DataFrame, store: Store) -> float:
+    """That the trainings took."""
+    return sum(model_card(name, store).get("seconds", 0.0) for name in stages["model"])
+
+
+def _compared(
+    dataset: DatasetConfig, lowest: pd.DataFrame, pictures: Mapping[str, np.ndarray], cost: float, store: Store
+) -> tuple[Rows, list[str]]:
+    """Rows of the table for the trials with one data set, and the data sets that were made for it.
+
+    Args:
+        lowest: a row a trial, its collapsed model.
+        cost: of a chain in CPU seconds.
+
+    Raises:
+        ValueError: no sampler looks for ground states of the spin model.
+    """
+    model, L = dataset.hamiltonian, dataset.L
+    updates = one_digit(cost / SECONDS_PER_UPDATE)
+    searches = equal_searches(model, L, min(updates, MOST_UPDATES))
+    assert isinstance(model, ChiralMagnet)
+    known = model.ground_state_energy(L)
+    reference = {} if known is not None else {GROUND_STATE: reference_search(model, L)}
+    made = {name: _dataset(dataset, search) for name, search in (reference | searches).items()}
+    rows: Rows = []
+    for row in lowest.to_dict("records"):
+        states = torch.from_numpy(np.array(pictures[row["model"]]))
+        label = f"trial {row['trial']}, seed {row['seed']}, γ {row['gamma']:g}"
+        rows.append({"state": label, **at_rest(model, states[model.energy(states).argmin()])})
+    rows += [{"state": GROUND_STATE, "energy": known, "sweeps": "exact"}] if known is not None else []
+    for name, found in made.items():
+        rows.append({"state": name, **_lowest(found, model, store), "sweeps": _sweeps(found)})
+    for name, search in searches.items():
+        next(row for row in rows if row["state"] == name)["share"] = search.spin_updates(L) / updates
+    return _with_gaps(rows), [f"datasets/{found.name}" for found in made.values()]
+
+
+def _with_gaps(rows: Rows) -> Rows:
+    """Each with how far its energies lie above that of the ground state, in per cent; not where that is zero."""
+    ground = next(row["energy"] for row in rows if row["state"] == GROUND_STATE)
+    for row in rows:
+        for energy, gap in (("energy", "gap"), ("energy_at_rest", "gap_at_rest")):
+            if ground and energy in row:
+                row[gap] = 100 * (row[energy] - ground) / abs(ground)
+    return rows
+
+
+def _dataset(dataset: DatasetConfig, search: Search) -> DatasetConfig:
+    return DatasetConfig(
+        L=dataset.L, hamiltonian=dataset.hamiltonian, sampler=search.sampler, configurations=search.runs
+    )
+
+
+def _lowest(dataset: DatasetConfig, model: ChiralMagnet, store: Store) -> dict[str, float]:
+    """The state of lowest energy of a data set, which is made if it is not in the store."""
+    make(dataset, store)
+    row = int(shards.columns(dataset.name, store, ["energy"])["energy"].argmin())
+    return at_rest(model, shards.read(dataset.name, store)[row])
+
+
+def _sweeps(dataset: DatasetConfig) -> str:
+    """How many, of how many lattices."""
+    sampler, runs = dataset.sampler, dataset.configurations
+    if isinstance(sampler, Tempering):
+        return f"{sampler.rounds} x {sampler.temperatures} temperatures x {runs}"
+    assert isinstance(sampler, Annealing)
+    return f"{sampler.sweeps} x {runs}"
+
+
+def _shown(rows: Rows) -> pd.DataFrame:
+    """The table as the page has it: energies to six digits."""
+    table = pd.DataFrame(rows)
+    for key in ("energy", "energy_at_rest"):
+        table[key] = [f"{value:.6f}" if np.isfinite(value) else "-" for value in table[key]]
+    shared = ["dataset"] if table["dataset"].nunique() == 1 else []
+    named = {"charge": "W", "charge_at_rest": "W_at_rest", "gap": "gap (%)", "gap_at_rest": "gap_at_rest (%)"}
+    return table.drop(columns=shared).rename(columns=named)
