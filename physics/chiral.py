@@ -127,7 +127,8 @@ class ChiralMagnet(SpinModel):
         found: dict[str, Transformation] = {}
         if self.mask is None and self.boundary == "periodic":
             found |= translations(L)
-        if self.mask is None and self.boundary != "wire":
+        sites = self.sites(L)
+        if self.boundary != "wire" and (sites == np.rot90(sites)).all():
             found["quarter turn of lattice and spins"] = lambda spins: _turned_about_z(quarter_turn(spins))
         if self.B == 0:
             found["reversal of every spin"] = torch.neg

@@ -54,14 +54,14 @@ def compare(
     Ground-state energies that the spin model does not know are searched for by tempering, as data sets of the store.
 
     Args:
-        stages: a row a training, with the number of its trial; of programs that know a collapse, with ``collapsed``.
+        stages: a row a training, with the number of its trial; of programs that know a collapse, with its ``regime``.
         trainings: the first of each trial, which has the data set of all of them.
         pictures: generated states ``(n, components, L, L)`` of each model.
         cpus: of a trial.
     """
-    if "collapsed" not in stages:
+    if "regime" not in stages:
         return Collapsed()
-    fallen = stages[stages["collapsed"].astype(bool) & stages["energy_mean"].notna()]
+    fallen = stages[(stages["regime"] == "hamiltonian collapse") & stages["energy_mean"].notna()]
     if fallen.empty:
         return Collapsed(sections=[Section(TITLE, "No trial has a model that makes one state whatever its code.")])
     lowest = fallen.loc[fallen.groupby("trial")["energy_mean"].idxmin()]

@@ -24,8 +24,11 @@ def training(**hamiltonian):
     return TrainConfig.model_validate({"dataset": dataset, "system": {"name": "evae-2021"}, "batch": 16})
 
 
-def stages(fallen=(False, True, True), energies=(-0.3, -0.35, -0.34)):
-    rows = {"trial": 0, "seed": 3, "gamma": [0.0, 10, 100], "collapsed": fallen, "energy_mean": energies}
+ONE_STATE = "hamiltonian collapse"
+
+
+def stages(regimes=("diverse", ONE_STATE, ONE_STATE), energies=(-0.36, -0.35, -0.34)):
+    rows = {"trial": 0, "seed": 3, "gamma": [0.0, 10, 100], "regime": regimes, "energy_mean": energies}
     return pd.DataFrame({**rows, "model": ["m0", "m1", "m2"]})
 
 
@@ -91,9 +94,9 @@ def test_where_the_ground_state_is_not_known_tempering_looks_for_it(known, pictu
 
 
 def test_without_a_collapse_and_of_other_spin_models_one_line_says_so(store, pictures):
-    assert compare(stages().drop(columns="collapsed"), [training()], pictures, 1, store) == ((), (), ())
-    for fallen in ((False,) * 3, (None,) * 3):
-        (section,) = compare(stages(fallen), [training()], pictures, 1, store).sections
+    assert compare(stages().drop(columns="regime"), [training()], pictures, 1, store) == ((), (), ())
+    for regimes in (("diverse",) * 3, ("posterior collapse", "far from the prior", "diverse")):
+        (section,) = compare(stages(regimes), [training()], pictures, 1, store).sections
         assert section.rows is None and section.text.startswith("No trial has a model")
 
 

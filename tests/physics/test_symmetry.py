@@ -1,5 +1,6 @@
 """Random symmetries keep the energy of each configuration, and reach every translate equally often."""
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -83,6 +84,13 @@ def test_only_a_torus_without_a_mask_is_the_same_everywhere(disk):
     uniform = {name: is_uniform(model, L) for name, model in MODELS.items()}
     assert uniform == {"bloch": True, "neel in a field": True, "open": False, "wire": False, "xy": True}
     assert not is_uniform(ChiralMagnet(mask=disk(L)), L)
+
+
+def test_a_mask_has_the_quarter_turn_if_it_is_turned_onto_itself(disk):
+    wedge = np.tri(L, dtype=bool)
+    assert "quarter turn of lattice and spins" in ChiralMagnet(boundary="open", mask=disk(L)).symmetries(L)
+    for without in (ChiralMagnet(mask=wedge), ChiralMagnet(boundary="wire", mask=disk(L))):
+        assert "quarter turn of lattice and spins" not in without.symmetries(L)
 
 
 def test_edges_stay_where_they_are(disk):
