@@ -11,6 +11,7 @@ from orchestrator.data.run import make_here
 from orchestrator.sweeps import collapsed_state
 from orchestrator.sweeps.collapsed_state import TITLE, compare
 from orchestrator.training.request import TrainConfig
+from physics import ground_state
 from physics.chiral import ChiralMagnet
 from physics.replicas import relax
 from physics.textures import spiral
@@ -80,14 +81,15 @@ def test_a_collapsed_state_is_held_against_the_exact_ground_state(known, picture
 
 
 def test_where_the_ground_state_is_not_known_tempering_looks_for_it(known, pictures, monkeypatch):
-    monkeypatch.setattr(collapsed_state, "MOST_UPDATES", 5e7)
+    monkeypatch.setattr(collapsed_state, "MOST_UPDATES", 5e6)
+    monkeypatch.setattr(ground_state, "REFERENCE_ROUNDS", 200)
     table = compare(stages(), [training(B=0.4)], pictures, 1, known)
     rows = {row["state"]: row for row in table.rows}
     assert [*rows] == ["trial 0, seed 3, γ 10", "ground state", "annealing", "tempering"]
-    assert rows["ground state"]["sweeps"] == "2000 x 48 temperatures x 4"
+    assert rows["ground state"]["sweeps"] == "200 x 48 temperatures x 4"
     assert rows["ground state"]["gap"] == 0
     assert rows["trial 0, seed 3, γ 10"]["gap"] > rows["trial 0, seed 3, γ 10"]["gap_at_rest"] >= -1e-4
-    assert rows["annealing"]["share"] < 0.1
+    assert rows["annealing"]["share"] < 0.2
     assert len(table.parents) == 3
     again = compare(stages(), [training(B=0.4)], pictures, 1, known)
     assert again.rows == table.rows
