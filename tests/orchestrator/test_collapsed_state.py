@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from orchestrator.config import load
 from orchestrator.data.run import make_here
-from orchestrator.sweeps import collapsed_state
+from orchestrator.sweeps import collapse, collapsed_state, run
 from orchestrator.sweeps.collapsed_state import TITLE, compare
+from orchestrator.sweeps.request import SweepConfig
+from orchestrator.training import loop
 from orchestrator.training.request import TrainConfig
 from physics import ground_state
 from physics.chiral import ChiralMagnet
@@ -108,3 +111,22 @@ def test_of_a_spin_model_that_is_not_tempered_one_line_says_why(known):
     table = compare(stages(), [asked], {}, 1, known)
     assert not table.rows and not table.parents
     assert table.sections[0].text == "Not compared: sampler tempering: expected a ChiralMagnet, found XY."
+
+
+def test_page_and_card_of_a_sweep_say_it(tiny, store, monkeypatch):
+    """As if every model made one state."""
+    settings = {"trial.gammas": [1], "trial.refine": 0, "trial.warmup_steps": 2, "steps": 2, "seeds": 1}
+    config = load(SweepConfig, str(tiny), settings=settings)
+    (trial,) = config.grid()
+    make_here(config.dataset, store)
+    made, _ = run.follow(trial, lambda training: loop.make(training, store)[1])
+    monkeypatch.setattr(collapse, "regime", lambda *_: ONE_STATE)
+    monkeypatch.setattr(collapsed_state, "MOST_UPDATES", 5e6)
+    monkeypatch.setattr(ground_state, "REFERENCE_ROUNDS", 50)
+    run._commit(config, store, [(trial, [name for name, _ in made])])
+    card = store.card("sweeps", config.name)
+    rows = card["figures"]["collapsed"]
+    assert [row["state"].split(",")[0] for row in rows] == ["trial 0", "ground state", "annealing", "tempering"]
+    assert rows[0]["gap"] > rows[0]["gap_at_rest"] and rows[1]["gap"] == 0
+    assert sum(parent.startswith("datasets/") for parent in card["parents"]) == 4
+    assert TITLE in store.read("sweeps", config.name, "report.html").decode()
