@@ -49,11 +49,16 @@ def regime(diversity: float, energy: float, highest: float, active_units: float)
 
 
 class Stage(NamedTuple):
-    """Loss weights of a stage, and the number of the stage that it continues (None: random weights)."""
+    """Loss weights of a stage, and the number of the stage that it continues (None: random weights).
+
+    Attributes:
+        slow: whether its learning rate is the lower one, which keeps a model on its branch.
+    """
 
     beta: float
     gamma: float
     parent: int | None
+    slow: bool = False
 
 
 class Outcome(NamedTuple):
@@ -131,8 +136,8 @@ def scan(
     """Stages of a collapse scan; send back the :class:`Outcome` of each.
 
     beta rises by decades without the Hamiltonian; then gamma rises, each stage from the one before, until two stages
-    in a row have collapsed.  At most ``refine`` stages follow at gamma_x, where the losses of the branches cross by
-    what is known: from the diverse branch and from the collapsed one, until both were measured there within
+    in a row have collapsed.  At most ``refine`` slow stages follow at gamma_x, where the losses of the branches cross
+    by what is known: from the diverse branch and from the collapsed one, until both were measured there within
     ``tolerance`` (in ln gamma).
 
     Args:
@@ -162,26 +167,28 @@ def _until_collapsed(made: Made, gammas: Sequence[float], stage: Callable[[float
 
 
 def _at_the_crossing(made: Made, bottom: int, most: int, tolerance: float) -> Stages:
-    """Stages at the crossing of the branches, each continued from the nearest model of its branch."""
+    """Stages at the crossing of the branches, each continued from the model of its branch with the least loss there."""
     given_up: set[bool] = set()  # branches that could not be followed to the crossing
+    measured: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(most):
-        branches: dict[bool, dict[int, float]] = {False: {}, True: {}}
-        for number, (stage, outcome) in enumerate(made[bottom:], bottom):
+        branches: dict[bool, dict[int, Outcome]] = {False: {}, True: {}}
+        for number, (_, outcome) in enumerate(made[bottom:], bottom):
             if outcome.regime != "posterior collapse":
-                branches[outcome.collapsed][number] = stage.gamma
-        at = float(f"{_meeting(*([made[n][1] for n in branch] for branch in branches.values())):.4g}")
+                branches[outcome.collapsed][number] = outcome
+        at = float(f"{_meeting(*(list(branch.values()) for branch in branches.values())):.4g}")
         if not at > 0:
             return
         far = [
             branch
-            for branch, known in branches.items()
-            if branch not in given_up and all(abs(math.log(g / at)) > tolerance for g in known.values() if g > 0)
+            for branch, gammas in measured.items()
+            if branch not in given_up and all(abs(math.log(gamma / at)) > tolerance for gamma in gammas)
         ]
         if not far:
             return
         collapsed, known = far[0], branches[far[0]]
-        parent = min(known, key=lambda number: abs(math.log(max(known[number], 1e-300) / at)))
-        outcome = yield from _visit(made, Stage(made[bottom][0].beta, at, parent))
+        parent = min(known, key=lambda number: known[number].level + at * known[number].energy)
+        outcome = yield from _visit(made, Stage(made[bottom][0].beta, at, parent, slow=True))
+        measured[collapsed].append(at)
         if outcome.collapsed != collapsed:
             given_up.add(collapsed)
 

@@ -40,8 +40,8 @@ class CollapseScan(TrialProgram):
 
     Attributes:
         warmup_steps: of a stage from random weights.
-        rate: learning rate of every other stage, the system's if None; a large one throws a model off its branch, since
-            gamma makes the loss steep.
+        rate: learning rate of the stages at gamma_x, the system's if None; a large one heats a model, since gamma makes
+            the loss steep, and throws it off its branch.
         refine: stages at most that are spent on gamma_x, where the losses of both branches cross.
         tolerance: of gamma_x, in ln gamma.
         down: whether gamma then falls again, from the collapsed model until it comes back: the hysteresis loop.
@@ -91,8 +91,9 @@ class CollapseScan(TrialProgram):
             if stage.parent is None:
                 made = stage_training(training, weights, None, self.warmup_steps)
             else:
-                rate = self.rate or training.system.learning_rate
-                made = stage_training(training, weights | {"learning_rate": rate}, names[stage.parent], training.steps)
+                if stage.slow:
+                    weights["learning_rate"] = self.rate or training.system.learning_rate
+                made = stage_training(training, weights, names[stage.parent], training.steps)
             card = yield made
             names.append(made.name)
             try:

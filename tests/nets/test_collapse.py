@@ -72,7 +72,8 @@ def test_both_branches_are_measured_where_their_losses_cross():
     made = drive(falls=500, comes_back=50, refine=4)
     refined = [(stage, made[stage.parent]) for stage, _ in made[7:]]
     assert [stage.gamma for stage, _ in refined] == [pytest.approx(CROSSING, rel=1e-3)] * 2
-    assert [(before.gamma, fallen) for _, (before, fallen) in refined] == [(100, False), (1000, True)]
+    assert [(before.gamma, fallen) for _, (before, fallen) in refined] == [(0, False), (1000, True)]
+    assert all(stage.slow for stage, _ in refined)
 
 
 @pytest.mark.parametrize(("falls", "comes_back", "expected"), [(30, 5, [True, True]), (500, 400, [False, False])])
