@@ -60,6 +60,21 @@ class Range(Settings):
     def bounds(self) -> tuple[float, float] | None:
         return self.uniform or self.log_uniform or self.integer
 
+    def to_unit(self, value: float) -> float:
+        """Where a value lies between the bounds, 0 to 1; by its logarithm if the range is logarithmic."""
+        low, high = self.bounds or (0.0, 1.0)
+        if self.log_uniform:
+            return math.log(value / low) / math.log(high / low)
+        return (value - low) / (high - low)
+
+    def from_unit(self, place: float) -> float:
+        """The value at a place between the bounds, 0 to 1; the nearest integer in a range of integers."""
+        low, high = self.bounds or (0.0, 1.0)
+        if self.log_uniform:
+            return min(max(low * (high / low) ** place, low), high)
+        value = low + place * (high - low)
+        return round(value) if self.integer else min(value, high)
+
 
 def _number(value: Any) -> Any:
     try:
