@@ -42,10 +42,10 @@ def _narrow(rows: list[dict[str, Any]], card: dict[str, Any]) -> list[dict[str, 
     """A table that fits a terminal: of a wide sweep only its points and its metric."""
     if len(rows[0]) <= WIDE or "space" not in card["config"]:
         return rows
-    return [
-        {key: row[key] for key in ("trial", *card["config"]["space"], "seed", card["figures"]["metric"])}
-        for row in rows
-    ]
+    metric = card["figures"]["metric"]
+    columns = ("trial", *card["config"]["space"], "seed", *([metric] if isinstance(metric, str) else metric))
+    marks = [key for key in ("front", "pruned") if key in rows[0]]
+    return [{key: row[key] for key in (*columns, *marks)} for row in rows]
 
 
 def print_result(kind: Kind, name: str, card: dict[str, Any], store: Store, as_json: bool) -> None:

@@ -80,8 +80,9 @@ def figures(kind: str, card: Card) -> dict[str, Any]:
     known = card.get("figures")
     known = known if isinstance(known, Mapping) else {}
     if kind == "sweeps":
-        best = known.get("best")
-        return {known["metric"]: best.get(known["metric"])} if "metric" in known and isinstance(best, Mapping) else {}
+        best, metric = known.get("best"), known.get("metric", [])
+        metrics = metric if isinstance(metric, list) else [metric]
+        return {name: best.get(name) for name in metrics} if isinstance(best, Mapping) else {}
     if kind in FIGURES:
         found = {text: known[key] for key, text in FIGURES[kind].items() if number(known.get(key))}
         return {"n": card["configurations"], **found} if "configurations" in card else found

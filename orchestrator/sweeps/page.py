@@ -1,62 +1,147 @@
-"""The page of a sweep: the metric over the space, what the program shows, every training."""
+"""The page of a sweep: the metrics over the space, what the program shows, every training."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from nets.phases import Phases
 from orchestrator.data.spectrum import BETA_C
 from orchestrator.html import figure_text
 from orchestrator.page import Origin, Section, page
 from orchestrator.sweeps.program import Finished
 from orchestrator.sweeps.request import SweepConfig
 from physics.render import figure_of
+from search.level_set import Surface, from_level
+
+WIDE = 20  # largest over smallest: from here on a logarithmic scale
+FINE = 120  # points along each side of a map
+WEIGHTS = ("system.beta", "system.gamma")
+LEGEND = (
+    "Lines: theory for a linear VAE. beta_c, where nothing is encoded any more; gamma_x, where the diverse models give "
+    "way to the ground state; gamma_u, where the mean spin does."
+)
 
 
 def sweep_page(config: SweepConfig, finished: Finished, origin: Origin) -> dict[str, bytes]:
-    """The page, and the picture of the metric where keys with several numbers were swept."""
-    metric, mode = config.objective
+    """The page, and pictures of the metrics where keys with several numbers were swept."""
+    metrics = list(config.objectives)
     swept = [key for key in config.space if finished.summary[key].nunique() > 1]
     numbers = [key for key in swept if pd.api.types.is_numeric_dtype(finished.summary[key])]
-    known = finished.summary.dropna(subset=[metric])
-    pictures = []
-    if numbers and len(known):
-        text = f"{metric} of each trial, to be {'small' if mode == 'min' else 'large'}."
-        pictures = [Section("The metric", text, _metric(known, numbers, metric), "metric.png")]
+    known = finished.summary.dropna(subset=metrics)
     data = pd.DataFrame(finished.data).T.rename_axis("data set").reset_index()
     columns = [column for column in finished.stages if finished.stages[column].nunique() > 1 or column == "model"]
+    more = len(finished.stages) > len(finished.summary)
+    ended = pd.DataFrame({"trial": finished.ended})
     sections = [
         Section("Trials", rows=finished.summary),
-        *pictures,
+        *([Section("Ended before their last training", rows=ended)] if len(ended) else []),
+        *(_pictures(config, finished, known, numbers) if numbers and len(known) else []),
         *finished.compared,
         *config.trial.sections(finished),
-        *(
-            [Section("Trainings", rows=finished.stages[columns])]
-            if len(finished.stages) > len(finished.summary)
-            else []
-        ),
+        *([Section("Trainings", rows=finished.stages[columns])] if more else []),
         Section("Data", BETA_C if "beta_c" in data else "", rows=data),
     ]
-    return page(f"Sweep {config.name}", _summary(config, known, metric, mode), sections, origin)
+    return page(f"Sweep {config.name}", _summary(config, known), sections, origin)
 
 
-def _summary(config: SweepConfig, known: pd.DataFrame, metric: str, mode: str) -> str:
+def _summary(config: SweepConfig, known: pd.DataFrame) -> str:
+    about = f"{config.trial.name} of {config.system.name}"
     if known.empty:
-        return f"{config.trial.name} of {config.system.name}: no trial has a {metric}."
+        return f"{about}: no trial has a {' and a '.join(config.objectives)}."
+    if len(config.objectives) > 1:
+        wanted = " and ".join(f"{mode} {metric}" for metric, mode in config.objectives.items())
+        return f"{about}: {wanted}; {int(known['front'].sum())} of {len(known)} trials are on the front."
+    metric, mode = config.objective
     best = known.sort_values(metric, ascending=mode == "min").iloc[0]
     point = ", ".join(f"{key} = {figure_text(best[key])}" for key in [*config.space, "seed"])
     span = f"{known[metric].min():.4g} to {known[metric].max():.4g}"
-    return f"{config.trial.name} of {config.system.name}: {metric} {span}; {mode} at {point}."
+    if config.level is not None:
+        return f"{about}: where {metric} crosses {config.level:g}; it is {span}."
+    return f"{about}: {metric} {span}; {mode} at {point}."
+
+
+def _pictures(config: SweepConfig, finished: Finished, known: pd.DataFrame, numbers: list[str]) -> list[Section]:
+    sections = []
+    for metric, mode in config.objectives.items():
+        file = "metric.png" if len(config.objectives) == 1 else f"{metric}.png"
+        text = f"{metric} of each trial, to be {'small' if mode == 'min' else 'large'}."
+        if config.level is not None:
+            text = f"{metric} of each trial; the level {config.level:g} is looked for."
+        sections.append(Section("The metric", text, _metric(known, numbers, metric), file))
+    if len(numbers) == 2:
+        text = f"{config.objective[0]} by colour. {LEGEND if finished.phases else ''}"
+        if config.level is not None:
+            text += f" Dashed: where a Gaussian process through all trials is at {config.level:g}."
+        map_of = _map(config, known, numbers, finished.phases)
+        sections.append(Section("The map", text, map_of, "map.png", cover=True))
+    if len(config.objectives) > 1:
+        text = "The first two metrics. On the front no trial is better in all of them."
+        sections.append(Section("The front", text, _front(config, known), "front.png", cover=True))
+    return sections
+
+
+def _is_wide(values: pd.Series) -> bool:
+    return bool(values.min() > 0 and values.max() / values.min() > WIDE)
 
 
 def _metric(known: pd.DataFrame, keys: list[str], metric: str) -> Figure:
     figure, axes = figure_of(1, len(keys), (4.6 * len(keys), 3.6))
     for axis, key in zip(np.atleast_1d(axes), keys, strict=True):
-        values = known[key].to_numpy(float)
-        axis.plot(values, known[metric], "ko", ms=4)
-        if values.min() > 0 and values.max() / values.min() > 20:
-            axis.set_xscale("log")
+        axis.plot(known[key].to_numpy(float), known[metric], "ko", ms=4)
+        axis.set_xscale("log" if _is_wide(known[key]) else "linear")
         axis.set(xlabel=key, ylabel=metric)
         axis.grid(alpha=0.3)
     return figure
+
+
+def _front(config: SweepConfig, known: pd.DataFrame) -> Figure:
+    figure, axis = figure_of(1, 1, (5, 4))
+    x, y = list(config.objectives)[:2]
+    axis.plot(known[x], known[y], "o", color="0.7", ms=4)
+    front = known[known["front"]].sort_values(x)
+    axis.plot(front[x], front[y], "ko-", ms=5, lw=1)
+    axis.set(xlabel=x, ylabel=y)
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def _map(config: SweepConfig, known: pd.DataFrame, keys: list[str], phases: Phases | None) -> Figure:
+    """Trials as points of a plane, coloured by the metric."""
+    figure, axis = figure_of(1, 1, (6.4, 4.8))
+    metric, x, y = config.objective[0], *(known[key].to_numpy(float) for key in keys)
+    norm = LogNorm() if _is_wide(known[metric]) else None
+    dots = axis.scatter(x, y, c=known[metric], norm=norm, cmap="viridis", s=36, edgecolors="k", linewidths=0.4)
+    figure.colorbar(dots, label=metric)
+    for key, scale in zip(keys, (axis.set_xscale, axis.set_yscale), strict=True):
+        scale("log" if _is_wide(known[key]) else "linear")
+    axis.set(xlabel=keys[0], ylabel=keys[1])
+    axis.autoscale(False)
+    if config.level is not None and len(known) > len(keys) + 1:
+        _draw_level(axis, config, known, keys, config.level)
+    if phases and tuple(keys) == WEIGHTS:
+        _draw_phases(axis, phases)
+    return figure
+
+
+def _draw_level(axis: Axes, config: SweepConfig, known: pd.DataFrame, keys: list[str], level: float) -> None:
+    places = np.stack([known[key].map(config.space[key].to_unit) for key in keys], 1)
+    surface = Surface(places, from_level(known[config.objective[0]].to_numpy(float), level))
+    side = np.linspace(0, 1, FINE)
+    plane = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+    mean = surface(plane)[0].reshape(FINE, FINE)
+    ticks = [[config.space[key].from_unit(u) for u in side] for key in keys]
+    if mean.min() < 0 < mean.max():
+        axis.contour(*ticks, mean, levels=[0.0], colors="k", linestyles="--")
+
+
+def _draw_phases(axis: Axes, phases: Phases) -> None:
+    betas = np.geomspace(*axis.get_xlim(), FINE) if axis.get_xscale() == "log" else np.linspace(*axis.get_xlim(), FINE)
+    betas = betas[(betas > 0) & (betas < phases.beta_c)]
+    axis.plot(betas, [phases.gamma_x(beta) for beta in betas.tolist()], "C3-", lw=1.5, label="gamma_x")
+    axis.axvline(phases.beta_c, color="C0", lw=1.5, label="beta_c")
+    axis.plot([phases.beta_c, axis.get_xlim()[1]], [phases.gamma_u] * 2, "C1-", lw=1.5, label="gamma_u")
+    axis.legend(fontsize="small")

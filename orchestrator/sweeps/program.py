@@ -17,6 +17,7 @@ import pandas as pd
 from pydantic import BeforeValidator, SerializeAsAny
 
 from nets.metrics import ensemble_figures
+from nets.phases import Phases
 from orchestrator.page import Section
 from orchestrator.training.reference import reference_figures
 from orchestrator.training.request import TrainConfig
@@ -38,6 +39,8 @@ class Finished(NamedTuple):
         pictures: generated states ``(n, components, L, L)`` of each model.
         model: the spin model of the data.
         compared: what the page shows of the collapsed state, see :mod:`orchestrator.sweeps.collapsed_state`.
+        ended: the trials that ended before their last training, each with its cause.
+        phases: where an E-VAE of these data is expected to collapse, if that is known.
     """
 
     stages: pd.DataFrame
@@ -47,6 +50,8 @@ class Finished(NamedTuple):
     pictures: dict[str, np.ndarray]
     model: SpinModel
     compared: Sequence[Section] = ()
+    ended: Sequence[str] = ()
+    phases: Phases | None = None
 
 
 class TrialProgram(Tagged, ABC):

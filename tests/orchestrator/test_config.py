@@ -14,6 +14,9 @@ from search.space import Range
 ROOMS = {"data": DatasetConfig, "systems": TrainConfig, "sweeps": SweepConfig}
 
 
+DRAWN = {"space": {"system.beta": {"log_uniform": [1e-4, 1e-2]}}, "trials": 4}
+
+
 def data(name: str, scale: str | None) -> dict:
     assert name in ("labyrinth", "vortices")
     return load(DatasetConfig, f"{name}.yaml", scale).model_dump()
@@ -34,8 +37,9 @@ def test_every_preset_is_valid_at_every_scale(preset):
         else:
             assert config.system.L == config.dataset.L
         if isinstance(config, SweepConfig):
-            assert config.points()
-            assert len(list(config.grid())) == len(config.points()) * config.seeds
+            assert (config.trials is None) == (config.points() is not None)
+            assert len(list(config.grid())) == len(config.points() or ()) * config.seeds
+            assert config.datasets == [config.dataset]
 
 
 def test_paper_scale_has_the_sizes_of_the_paper():
@@ -129,6 +133,32 @@ def test_a_bad_data_set_is_one_line_with_key_value_and_expectation(settings, sai
         ({"seeds": 0}, "seeds: expected greater than 0, found 0"),
         ({"metric": "gamma_ip"}, "metric: unknown figure, did you mean gamma_up?, found 'gamma_ip'"),
         ({"mode": "least"}, "mode: expected 'min' or 'max', found 'least'"),
+        ({"trials": 5}, "trials: expected none, as all points of a finite space are taken, found 5"),
+        ({"search": "tpe"}, "search: expected none, as all points of a finite space are taken, found tpe"),
+        ({"search": "grid"}, "search: expected 'qmc', 'random', 'tpe', 'gp', 'cmaes' or 'boundary', found 'grid'"),
+        ({"level": 0.1}, "level: expected none without search: boundary, found 0.1"),
+        ({**DRAWN, "search": "cmaes"}, "search: cmaes expects two ranges of numbers or more, found 1"),
+        ({**DRAWN, "search": "boundary"}, "level: expected a number, found None"),
+        (
+            {**DRAWN, "search": "boundary", "level": 1, "space.batch": [10, 20]},
+            "space.batch: expected a range of numbers for search: boundary, found a choice",
+        ),
+        (
+            {**DRAWN, "search": "cmaes", "metric": ["gamma_c", "beta"], "mode": ["min", "min"]},
+            "search: expected qmc, random, tpe or gp for several metrics, found cmaes",
+        ),
+        ({"metric": ["gamma_c", "beta"]}, "mode: expected a list of 2, one of each metric, found None"),
+        ({"metric": ["gamma_c", "beta"], "mode": ["min"]}, "mode: expected a list of 2, one of each metric, found"),
+        ({"metric": "gamma_c", "mode": ["min"]}, "mode: expected 'min' or 'max', found ('min',)"),
+        ({"metric": ["gamma_c", "gamma_c"]}, "metric: expected a figure, or a list of several, found"),
+        ({"metric": []}, "metric: expected a figure, or a list of several, found []"),
+        ({"metric": [3]}, "metric: expected the name of a figure, found [3]"),
+        (
+            {"pruner": "asha", "metric": ["gamma_c", "beta"], "mode": ["min", "min"]},
+            "pruner: expected none for several metrics, found asha",
+        ),
+        ({"pruner": "best"}, "pruner: expected 'none', 'asha', 'hyperband' or 'median', found 'best'"),
+        ({"time_limit": 0}, "time_limit: expected greater than 0, found 0"),
         ({"dataset.configurations": 100}, "dataset.configurations: expected a batch of 100 to train on, found 90"),
     ],
 )
@@ -138,6 +168,11 @@ def test_a_bad_sweep_is_refused(settings, said):
     assert said in str(error.value)
     assert str(error.value).startswith("evae.yaml: ")
     assert "\n" not in str(error.value)
+
+
+def test_a_pruner_of_single_trainings_is_refused():
+    said = refused(SweepConfig, pruner="asha", space={"system.beta": [1e-3, 1e-2]})
+    assert "pruner: expected none, as a trial of one training reports once, at its end; found asha" in said
 
 
 def test_all_problems_are_named_at_once():
@@ -327,3 +362,17 @@ def test_a_shipped_name_is_not_shadowed_by_a_file_here(tmp_path, monkeypatch):
     assert shipped_file("systems", "vae.yaml") == "vae.yaml"
     with pytest.raises(RequestError, match="hybird: expected a shipped name or a YAML file, did you mean hybrid"):
         shipped_file("systems", "hybird")
+
+
+def test_sweeps_have_the_names_that_they_had_before():
+    """Of version 0.6: what was added later is in no name until somebody sets it."""
+    assert [load(SweepConfig, "evae.yaml", scale).name for scale in (None, "quick", "paper")] == [
+        "evae-65eda6469a32",
+        "evae-e70894a4bd33",
+        "evae-c5c465fdf734",
+    ]
+    drawn = {"space": {"system.beta": {"log_uniform": [1e-4, 1e-2]}}, "trials": 5, "metric": "gamma_crossing"}
+    names = ("tpe", "evae-4bb3cf2c924f"), ("qmc", "evae-181da71ff174"), ("random", "evae-de51a73f8619")
+    for search, name in names:
+        assert load(SweepConfig, "evae.yaml", settings={**drawn, "search": search, "mode": "max"}).name == name
+    assert load(SweepConfig, settings={"space": {"system.beta": [1e-4, 1e-2]}, "seeds": 2}).name == "sweep-e7b197b72f24"

@@ -1,3 +1,5 @@
+import io
+import json
 import math
 from pathlib import Path
 
@@ -108,6 +110,37 @@ def test_the_report_is_self_contained(swept):
     text = (Path(store.folder("sweeps", config.name)) / "report.html").read_text()
     assert text.count("data:image/png;base64,") == 2
     assert 'src="http' not in text and "<link" not in text
+
+
+def test_the_dashboard_of_optuna_opens_the_study(swept):
+    from optuna_dashboard import wsgi
+
+    config, store = swept
+    file = Path(store.folder("sweeps", config.name)) / "optuna.db"
+    app = wsgi(f"sqlite:///{file}")
+
+    def ask(path):
+        answer = []
+        environ = {"PATH_INFO": path, "REQUEST_METHOD": "GET", "QUERY_STRING": "", "wsgi.url_scheme": "http"}
+        environ |= {
+            "SERVER_NAME": "here",
+            "SERVER_PORT": "80",
+            "wsgi.input": io.BytesIO(),
+            "wsgi.errors": io.StringIO(),
+        }
+        body = b"".join(app(environ, lambda status, headers: answer.append(status)))
+        assert answer == ["200 OK"]
+        return json.loads(body)
+
+    (summary,) = ask("/api/studies")["study_summaries"]
+    assert summary["study_name"] == config.name
+    trials = ask(f"/api/studies/{summary['study_id']}")["trials"]
+    assert len(trials) == 2
+    frame = pd.read_parquet(file.with_name("stages.parquet"))
+    for trial in trials:
+        attributes = {entry["key"]: json.loads(entry["value"]) for entry in trial["user_attrs"]}
+        assert attributes["models"] == frame[frame["trial"] == attributes["trial"]]["model"].tolist()
+        assert {entry["name"]: entry["param_external_value"] for entry in trial["params"]} == {"system.beta": "0.0001"}
 
 
 def test_a_plan_says_what_is_found_and_what_is_not(swept, store):

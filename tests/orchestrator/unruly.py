@@ -1,0 +1,45 @@
+"""Trial programs that behave badly with one of their seeds, and one whose trainings are told one by one."""
+
+import time
+from typing import Literal
+
+import pandas as pd
+
+from orchestrator.sweeps.single import SingleTraining
+
+
+class Unruly(SingleTraining):
+    """A training; with seed 1 it raises, or hangs, before or after it."""
+
+    name: str = "unruly:Unruly"  # type: ignore[assignment]
+    fault: Literal["raise", "hang"] = "raise"
+
+    def trainings(self, training):
+        if training.seed == 1 and self.fault == "raise":
+            raise ZeroDivisionError("a fault of the program")
+        yield training
+        if training.seed == 1:
+            time.sleep(10_000)
+
+
+class Ladder(SingleTraining):
+    """Three trainings, each from the weights of the one before."""
+
+    name: str = "unruly:Ladder"  # type: ignore[assignment]
+
+    def length(self, training):
+        return 3
+
+    def max_steps(self, training):
+        return 3 * training.steps
+
+    def trainings(self, training):
+        for _ in range(3):
+            yield training
+            training = training.model_copy(update={"parent": training.name})
+
+    def report(self, stages: pd.DataFrame):
+        return {"validation_reconstruction": float(stages["validation_reconstruction"].iloc[-1])}
+
+    def sections(self, finished):
+        return []
