@@ -1,8 +1,10 @@
 """``--scale paper`` has the numbers of the publications, each of them."""
 
+from pathlib import Path
+
 import pytest
 
-from orchestrator.config import load
+from orchestrator.config import load, shipped
 from orchestrator.data.request import DatasetConfig, dataset_named
 from orchestrator.sweeps.request import SweepConfig
 from orchestrator.training.request import TrainConfig
@@ -58,6 +60,15 @@ PAPERS = {
         "system.given_as": "charges",
     },
     "evae-2021.yaml": {"batch": 100, "steps": 30_000, "system.latent": 100, "system.learning_rate": 1e-3},
+    "beta.yaml": {
+        **LABYRINTHS,
+        "dataset.configurations": 35_000,  # 5,000 for validation
+        "batch": 100,
+        "steps": 30_000,  # 100 epochs of 30,000 / 100
+        "system.latent": 100,
+        "system.learning_rate": 1e-3,
+    },
+    "hybrid-2023.yaml": GENERATIVE,
     "evae.yaml": {
         "dataset.L": 128,
         "dataset.configurations": 39_300,
@@ -89,9 +100,15 @@ def value(config, path):
     [(file, path, published) for file, numbers in PAPERS.items() for path, published in numbers.items()],
 )
 def test_a_number_is_the_published_one(file, path, published):
-    kind = SweepConfig if file == "evae.yaml" else TrainConfig
+    kind = SweepConfig if Path(file).stem in shipped("sweeps") else TrainConfig
     config = load(kind, file, "paper", references={"dataset": lambda text, scale: dataset_named(text, scale, None)})
     assert value(config, path) == published
+
+
+def test_the_weights_that_the_papers_compare_are_swept():
+    assert load(SweepConfig, "beta.yaml", "paper").space["system.beta"].values == (0.1, 0.01, 1e-3, 1e-4)
+    space = load(SweepConfig, "hybrid-2023.yaml", "paper").space
+    assert all(space[f"system.{weight}"].from_unit(0.5) == pytest.approx(1e-3) for weight in ("beta", "gamma"))
 
 
 def test_the_widths_of_the_convolutions_are_the_published_ones():
