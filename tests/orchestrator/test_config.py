@@ -148,7 +148,10 @@ def test_a_bad_data_set_is_one_line_with_key_value_and_expectation(settings, sai
             "search: expected qmc, random, tpe or gp for several metrics, found cmaes",
         ),
         ({"metric": ["gamma_crossing", "gamma_up"]}, "mode: expected a list of 2, one of each metric, found None"),
-        ({"metric": ["gamma_crossing", "gamma_up"], "mode": ["min"]}, "mode: expected a list of 2, one of each metric, found"),
+        (
+            {"metric": ["gamma_crossing", "gamma_up"], "mode": ["min"]},
+            "mode: expected a list of 2, one of each metric, found",
+        ),
         ({"metric": "gamma_crossing", "mode": ["min"]}, "mode: expected 'min' or 'max', found ('min',)"),
         ({"metric": ["gamma_crossing", "gamma_crossing"]}, "metric: expected a figure, or a list of several, found"),
         ({"metric": []}, "metric: expected a figure, or a list of several, found []"),
@@ -372,4 +375,3 @@ def test_sweeps_have_the_names_that_they_had_before():
     for search, name in names:
         assert load(SweepConfig, settings={**drawn, "search": search}).name == name
     assert load(SweepConfig, settings={"space": {"system.beta": [1e-4, 1e-2]}, "seeds": 2}).name == "sweep-e7b197b72f24"
-
