@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -122,6 +123,15 @@ class ChiralMagnet(SpinModel):
         """|F[S_z]|^2 with the unitary transform, ``(..., L, L)``, as in the papers; for each site that exists."""
         spins = self.on_sites(torch.as_tensor(spins))
         return structure_factor(spins.select(-3, 2)) / self.filling(spins.shape[-1])
+
+    def known_states(self, L: int) -> dict[str, Callable[[], np.ndarray]]:
+        """The skyrmion lattice of lowest energy, and the same with one skyrmion more (2021, figure 4)."""
+        from physics import lattices  # which relaxes this model
+
+        return {
+            "lattice": lambda: lattices.skyrmion_ground_state(self, L).spins.copy(),
+            "interstitial": lambda: lattices.interstitial(self, L).copy(),
+        }
 
     def symmetries(self, L: int) -> dict[str, Transformation]:
         found: dict[str, Transformation] = {}

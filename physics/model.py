@@ -107,6 +107,13 @@ class SpinModel(Tagged, ABC):
         """Of configurations ``(n, components, L, L)``, each ``(n, points)``, by the names of :meth:`curves`."""
         return {}
 
+    def known_states(self, L: int) -> dict[str, Callable[[], np.ndarray]]:
+        """By name, states at rest that are known of the model, each ``(components, L, L)``, made as it is asked for.
+
+        Calling one raises ValueError where the model has no such state on a lattice of L x L.
+        """
+        return {}
+
     def baselines(self, labels: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
         """Configurations ``(n, components, L, L)`` for labels ``(n, ...)`` by what a person could make without a model.
 

@@ -30,6 +30,18 @@ def local_alignment(spins: Tensor, model: SpinModel) -> Tensor:
     return (torch.as_tensor(spins) * F.normalize(field, dim=-3)).sum(-3)
 
 
+def field_angle(spins: Tensor, model: SpinModel) -> Tensor:
+    """Angle ``(..., L, L)`` in radians, 0 to pi, between each spin and its effective field: 0 in a state at rest.
+
+    atan2(|h - (h . S) S|, h . S), which is exact near 0 as well; 0 where there is no spin or no field.
+
+    Source: E-VAE (2021), figure 3B.
+    """
+    spins = torch.as_tensor(spins)
+    along = (spins * model.effective_field(spins)).sum(-3)
+    return torch.atan2(model.torque(spins), along)
+
+
 def correlation(spins: Tensor, a: tuple[int, int] = (1, 1)) -> Tensor:
     """Directional correlation C(a) = <S(r) . S(r + a)> on the torus, a = (a_x, a_y) in sites.
 

@@ -8,6 +8,7 @@ import torch
 from physics.chiral import ChiralMagnet
 from physics.observables import (
     correlation,
+    field_angle,
     kspace_mse,
     local_alignment,
     magnetization,
@@ -18,6 +19,7 @@ from physics.observables import (
 )
 from physics.replicas import relax
 from physics.textures import skyrmion_lattice, skyrmions, spiral
+from physics.xy import XY
 
 L = 32
 MAGNET = ChiralMagnet(D=0.6)
@@ -155,3 +157,41 @@ def test_local_alignment_is_the_cosine_to_the_field():
     assert alignment[4, 4].item() == pytest.approx(math.cos(angle))
     assert alignment[20, 20].item() == pytest.approx(-1)
     assert alignment[10, 10].item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("wave", [(0, 0), (2, 1), (0, 3)])
+def test_uniform_states_and_spirals_lie_along_their_fields(wave):
+    assert field_angle(one_spiral(*wave), MAGNET).max() < 1e-12
+
+
+def test_a_tilted_spin_and_its_neighbours_have_the_angles_to_the_sums_of_their_neighbours():
+    spins, tilt = uniform(0, 0, 1), 0.7
+    spins[:, 4, 4] = torch.tensor([math.sin(tilt), 0, math.cos(tilt)])
+    spins[:, 20, 20] = torch.tensor([0, 0, -1])
+    angle = field_angle(spins, ChiralMagnet(D=0))
+    assert angle[4, 4].item() == pytest.approx(tilt)
+    assert angle[20, 20].item() == pytest.approx(math.pi)
+    beside = math.atan2(math.sin(tilt), 3 + math.cos(tilt))
+    np.testing.assert_allclose([angle[4, 5], angle[3, 4]], beside)
+    assert angle[10, 10] == 0
+
+
+def test_the_angle_is_exact_where_the_cosine_is_one():
+    spins, tilt = uniform(0, 0, 1), 1e-6
+    spins[:, 4, 4] = torch.tensor([math.sin(tilt), 0, math.cos(tilt)], dtype=torch.float64)
+    assert field_angle(spins, ChiralMagnet(D=0, B=0.3))[4, 4].item() == pytest.approx(tilt, rel=1e-9)
+
+
+def test_planar_spins_have_angles_as_well():
+    spins = torch.zeros(2, L, L, dtype=torch.float64)
+    spins[0] = 1
+    spins[:, 7, 7] = torch.tensor([math.cos(2.5), -math.sin(2.5)])
+    angle = field_angle(spins, XY())
+    assert angle[7, 7].item() == pytest.approx(2.5)
+    assert angle[0, 0] == 0
+
+
+def test_absent_sites_have_no_angle(disk, random_spins):
+    magnet = ChiralMagnet(mask=disk(L))
+    spins = random_spins(3, L) * torch.as_tensor(disk(L))
+    assert field_angle(spins, magnet)[:, ~disk(L)].max() == 0
