@@ -24,7 +24,7 @@ SWEEPS = 20_000
 
 
 class Cell(NamedTuple):
-    """A Bravais lattice of a c points on a torus: c rows of a points, each moved by b / (a c) of an edge to the last."""
+    """A Bravais lattice of a c points on a torus: c rows of a, each moved by b / (a c) of an edge to the last."""
 
     a: int
     b: int
@@ -44,7 +44,7 @@ class Cell(NamedTuple):
 
 
 def cells(n: int) -> Iterator[Cell]:
-    """Every Bravais lattice of n points on a torus, as Hermite normal forms: as many as the sum of the divisors of n."""
+    """Every Bravais lattice of n points on a torus, by Hermite normal forms: as many as the divisors of n add up to."""
     for c in range(1, n + 1):
         if n % c == 0:
             yield from (Cell(n // c, b, c) for b in range(c))
@@ -100,7 +100,7 @@ def interstitial(magnet: ChiralMagnet, L: int) -> np.ndarray:
 
 
 def hole(points: np.ndarray, L: int) -> np.ndarray:
-    """The site (x, y) of a torus that lies farthest from all points ``(n, 2)``: in a lattice the middle of a triangle."""
+    """The site (x, y) of a torus that lies farthest from all points ``(n, 2)``: in the middle of a triangle."""
     sites = np.stack(np.meshgrid(np.arange(L), np.arange(L)), -1).reshape(-1, 1, 2)
     nearest = np.linalg.norm((sites - points + L / 2) % L - L / 2, axis=-1).min(1)
     return sites[nearest.argmax(), 0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import torch
@@ -9,9 +12,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from physics.model import Curve, SpinModel
+from physics.observables import local_alignment
 from physics.render import circle_defects, draw_spins, figure_of
 
 ZOOM = 8  # sites on each side of a defect
+REACH = 30  # steps on each side of a barrier
 
 
 def map_figure(
@@ -161,4 +166,87 @@ def search_figure(history: np.ndarray, values: np.ndarray, optimum: float, name:
     right.axvline(optimum, color="red", label=f"optimum {optimum:.4g}")
     right.set(xlabel=name, ylabel=f"of {len(values)} training configurations")
     right.legend()
+    return figure
+
+
+class Aligned(NamedTuple):
+    """States of a kind ``(n, components, L, L)`` that a model made, "" for data."""
+
+    model: str
+    kind: str
+    spins: Tensor
+
+
+def alignment_figure(shown: Sequence[Aligned], model: SpinModel) -> Figure:
+    """States and maps of S . h, h the direction of the field: a row a model, its kinds of states side by side.
+
+    Source: E-VAE (2021), figure 3A.
+    """
+    rows: dict[str, list[Aligned]] = {}
+    for part in shown:
+        rows.setdefault(part.model, []).append(part)
+    cosines = {id(part): local_alignment(part.spins, model).numpy() for part in shown}
+    low = min(0.999, float(np.quantile(np.concatenate([found.ravel() for found in cosines.values()]), 0.01)))
+    columns = 2 * max(sum(len(part.spins) for part in row) for row in rows.values())
+    figure, axes = figure_of(len(rows), columns, (1.55 * columns, 1.75 * len(rows)), squeeze=False)
+    for across, (label, row) in zip(axes, rows.items(), strict=True):
+        for axis in across:
+            axis.axis("off")
+        states = [(part, number) for part in row for number in range(len(part.spins))]
+        for (part, number), (left, right) in zip(states, across.reshape(-1, 2), strict=False):
+            left.imshow(model.colors(part.spins[number].numpy()), origin="lower", interpolation="nearest")
+            left.set_title(part.kind, fontsize=8)
+            cosine = cosines[id(part)][number]
+            image = right.imshow(cosine, cmap="gray", vmin=low, vmax=1, origin="lower", interpolation="nearest")
+            right.set_title("S · h", fontsize=8)
+        across[0].text(-0.08, 0.5, label, transform=across[0].transAxes, rotation=90, ha="right", va="center")
+    figure.colorbar(image, ax=axes, fraction=0.02, pad=0.01, label="S · h, darker below")
+    return figure
+
+
+def angles_figure(densities: Mapping[tuple[str, str], np.ndarray], edges: np.ndarray) -> Figure:
+    """Distributions of the angle between spin and field, in degrees: a panel a kind of states, a curve a model.
+
+    Args:
+        densities: by model and kind; those without a model are the data, in black in every panel.
+
+    Source: E-VAE (2021), figure 3B.
+    """
+    data = [density for (model, _), density in densities.items() if not model]
+    kinds = list(dict.fromkeys(kind for model, kind in densities if model))
+    models = list(dict.fromkeys(model for model, _ in densities if model))
+    middles = 0.5 * (edges[1:] + edges[:-1])
+    share = np.cumsum(np.mean(list(densities.values()), 0)) * np.diff(edges)
+    reach = edges[1:][share < 0.999].max(initial=edges[8])
+    figure, axes = figure_of(1, len(kinds), (5 * len(kinds), 3.8), sharey=True, squeeze=False)
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        for density in data:
+            axis.plot(middles, density, color="k", lw=1.5, label="data")
+        for number, model in enumerate(models):
+            if (model, kind) in densities:
+                axis.plot(middles, densities[model, kind], color=f"C{number % 10}", label=model)
+        axis.set(xlim=(0, reach), yscale="log", xlabel="angle between spin and field (degrees)", title=kind)
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("density per degree")
+    axes[0, 0].legend(fontsize="small")
+    return figure
+
+
+def crossings_figure(energies: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Energy along a line against R, the steps from its highest value, a curve a model; right, around the peak.
+
+    Args:
+        energies: by model, R and energy per spin, each ``(points,)``.
+
+    Source: E-VAE (2021), figure 4B.
+    """
+    figure, (left, right) = figure_of(1, 2, (10, 3.8))
+    for label, (R, energy) in energies.items():
+        for axis in (left, right):
+            axis.plot(R, energy, ".-", ms=3, lw=1, label=label)
+    right.set_xlim(-REACH, REACH)
+    for axis in (left, right):
+        axis.set(xlabel="R", ylabel="energy per spin")
+        axis.grid(alpha=0.3)
+    left.legend(fontsize="small")
     return figure

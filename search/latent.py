@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -54,6 +55,31 @@ def line(ends: Tensor, points: int) -> Tensor:
     Source: E-VAE (2021), figure 4; VAE-GAN hybrid (2023), figure 5.
     """
     return torch.lerp(ends[0], ends[1], torch.linspace(0, 1, points)[:, None])
+
+
+def from_peak(energy: np.ndarray) -> np.ndarray:
+    """R of each point of a line, int ``(points,)``: steps from its highest energy, negative before it.
+
+    Source: E-VAE (2021), figure 4B.
+    """
+    return np.arange(len(energy)) - int(np.argmax(energy))
+
+
+def peak_width(energy: np.ndarray) -> float:
+    """Full width of the highest peak of a line where it is half as high over the higher end, in steps.
+
+    Between points the energy is linear; NaN where no point lies above both ends.
+    """
+    base, peak = max(energy[0], energy[-1]), int(np.argmax(energy))
+    if energy[peak] <= base:
+        return math.nan
+    half = 0.5 * (energy[peak] + base)
+
+    def reach(side: np.ndarray) -> float:
+        last = int(np.argmax(side <= half))  # the ends lie below
+        return last - (half - side[last]) / (side[last - 1] - side[last])
+
+    return reach(energy[peak:]) + reach(energy[peak::-1])
 
 
 class Barrier(NamedTuple):

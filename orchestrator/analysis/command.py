@@ -1,13 +1,14 @@
-"""orch map, ddls, interpolate, invert."""
+"""orch map, ddls, field, interpolate, invert."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.evaluation.command import LANGEVIN, PANEL
+from orchestrator.evaluation.command import LANGEVIN, PANEL, SWEPT
 from orchestrator.options import Common, Job, Setting, making
 
 if TYPE_CHECKING:
@@ -31,30 +32,40 @@ INVERSION = [
 ]
 LINE = [Setting("points", int, "Points along each line, both ends included.", 61), *INVERSION]
 
-ModelArgument = Annotated[str, typer.Argument(help="A model of the store: a name, or its beginning or end.")]
-STATE = "an optimum, NAME:ROW of a data set or a model, or an .ovf or .npy file"
+FIELD = [Setting("n", int, "Configurations of each kind.", 1000)]
+
+ModelArgument = Annotated[
+    str, typer.Argument(help=f"A model of the store: a name, its beginning or end, {SWEPT} that leave one.")
+]
+STATE = (
+    "an optimum, NAME:ROW of a data set or a model, an .ovf or .npy file, or lattice or interstitial, "
+    "the skyrmion lattice of lowest energy without and with one skyrmion more"
+)
 
 
 def register(app: typer.Typer) -> None:
     making(app, "map", PANEL, MAP)(latent_map)
     making(app, "ddls", PANEL, DDLS)(ddls)
+    making(app, "field", PANEL, FIELD)(field)
     making(app, "interpolate", PANEL, LINE)(interpolate)
     making(app, "invert", PANEL, INVERSION)(invert)
 
 
-def _job(kind: str, config: Settings, model: str, common: Common, subject: str = "") -> Job:
+def _job(kind: str, config: Settings, models: Sequence[str], common: Common, subject: str = "") -> Job:
     import torch
 
     from orchestrator.analysis import artifact, run
+    from orchestrator.training.selection import alike, chosen, one
 
     store = common.existing
-    name = store.find(model, "models")[1]
+    names = chosen(models, store) if kind in run.OF_SEVERAL else [one(text, store) for text in models]
+    alike(names, store)
     torch.set_num_threads(1)  # on a busy machine the threads of small operations wait for each other
     return Job(
         "analyses",
         store,
-        lambda: artifact.plan(kind, config, [name]),
-        lambda: run.run(kind, config, name, store, subject),
+        lambda: artifact.plan(kind, config, names),
+        lambda: run.run(kind, config, names, store, subject),
     )
 
 
@@ -62,26 +73,40 @@ def latent_map(common: Common, model: ModelArgument) -> Job:
     """Map energy and discriminator over two axes of a latent space, and decode across a barrier."""
     from orchestrator.analysis.request import MapConfig
 
-    return _job("map", common.request(MapConfig), model, common)
+    return _job("map", common.request(MapConfig), [model], common)
 
 
 def ddls(common: Common, model: ModelArgument) -> Job:
     """Watch discriminator-driven latent sampling: defects, energy, and Grad-CAM along the way."""
     from orchestrator.evaluation.request import SampleConfig
 
-    return _job("ddls", common.request(SampleConfig, defaults={"n": 64, "steps": 100}), model, common)
+    return _job("ddls", common.request(SampleConfig, defaults={"n": 64, "steps": 100}), [model], common)
+
+
+def field(
+    common: Common,
+    models: Annotated[
+        list[str], typer.Argument(help=f"Models of the store: names, or their beginnings or ends, {SWEPT}.")
+    ],
+) -> Job:
+    """Compare spins with their effective fields: maps of S · h, and angles, of data, reconstructed and generated."""
+    from orchestrator.analysis.request import FieldConfig
+
+    return _job("field", common.request(FieldConfig), models, common)
 
 
 def interpolate(
     common: Common,
-    model: ModelArgument,
+    model: Annotated[
+        str, typer.Argument(help=f"A model of the store: a name, its beginning or end, {SWEPT}, which are compared.")
+    ],
     states: Annotated[list[str], typer.Argument(help=f"Two or more, each prior:SEED, {STATE}.")],
 ) -> Job:
     """Go straight from state to state in the latent space; observables and defects on the way."""
     from orchestrator.analysis.request import LineConfig
 
     config = common.request(LineConfig, {"states": states})
-    return _job("interpolate", config, model, common, " ".join(map(shlex.quote, states)))
+    return _job("interpolate", config, [model], common, " ".join(map(shlex.quote, states)))
 
 
 def invert(
@@ -92,4 +117,4 @@ def invert(
     """Find the code that decodes to a given state, as near as the model comes to it."""
     from orchestrator.analysis.request import InvertConfig
 
-    return _job("invert", common.request(InvertConfig, {"state": state}), model, common, shlex.quote(state))
+    return _job("invert", common.request(InvertConfig, {"state": state}), [model], common, shlex.quote(state))

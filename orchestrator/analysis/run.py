@@ -5,7 +5,7 @@ Each analysis is an artifact with a page, its numbers beside it; each is a funct
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,19 @@ import pandas as pd
 import torch
 
 from nets.metrics import measure
-from nets.sampling import decode, prior, repeated
+from nets.sampling import decode, prior
 from orchestrator.analysis import artifact
+from orchestrator.analysis.alignment import field
 from orchestrator.analysis.artifact import Found
-from orchestrator.analysis.request import InvertConfig, LineConfig, MapConfig
-from orchestrator.analysis.states import code_of, inverted
+from orchestrator.analysis.lines import interpolate
+from orchestrator.analysis.request import InvertConfig, MapConfig
+from orchestrator.analysis.states import inverted
 from orchestrator.console import counted
 from orchestrator.errors import RequestError
 from orchestrator.evaluation.request import SampleConfig
 from orchestrator.page import Section
 from orchestrator.store import Store
+from orchestrator.training.selection import alike
 from orchestrator.training.trained import TrainedModel
 from physics.registry import Settings
 from physics.render import curves_figure, row_figure
@@ -126,50 +129,29 @@ def inverse_map(config: InvertConfig, trained: TrainedModel) -> Found:
     return Found(figures, table, sections)
 
 
-def interpolate(config: LineConfig, trained: TrainedModel) -> Found:
-    """States along straight lines between codes, with their observables and defects, and the barrier of each line.
-
-    Source: E-VAE (2021), figure 4; VAE-GAN hybrid (2023), figure 5.
-
-    Raises:
-        RequestError: there is no such state, or it is of another lattice than the model's.
-    """
-    model, labels = trained.model, repeated(trained.labels(1), config.points)
-    ends = torch.stack([code_of(text, config, trained) for text in config.states])
-    position = np.linspace(0, 1, config.points)
-    picked = np.linspace(0, config.points - 1, PICTURED).round().astype(int)
-    parts, sections = [], []
-    figures: dict[str, Any] = {}
-    for number, (a, b) in enumerate(zip(config.states, config.states[1:], strict=False), 1):
-        spins = decode(trained.decoder, search.line(ends[number - 1 : number + 1], config.points), labels)
-        columns = measure(spins, model)
-        parts.append(columns.assign(line=number, position=position))
-        energy = columns["energy"].to_numpy()
-        figures |= {
-            f"barrier_{number}": float(energy.max() - max(energy[0], energy[-1])),
-            f"{model.defect_column}_{number}": float(columns[model.defect_column].mean()),
-        }
-        shown = row_figure(spins[picked].numpy(), model, [f"ε {energy[i]:.4f}" for i in picked])
-        along = curves_figure(columns.set_index(position), "position")
-        sections += [
-            Section(f"From {a} to {b}", f"Red circles: {model.defect}.", shown, f"line{number}.png"),
-            Section(f"Along line {number}", figure=along),
-        ]
-    return Found(figures, pd.concat(parts), sections)
-
-
 ANALYSES: dict[str, Callable[[Any, TrainedModel], Found]] = {
     "map": latent_map,
     "ddls": watch_ddls,
     "invert": inverse_map,
-    "interpolate": interpolate,
 }
+OF_SEVERAL: dict[str, Callable[[Any, Sequence[TrainedModel]], Found]] = {"interpolate": interpolate, "field": field}
 
 
-def run(kind: str, config: Settings, name: str, store: Store, subject: str = "") -> tuple[str, dict[str, Any]]:
-    """Name and card of an analysis of a model, made unless it is in the store.
+def run(
+    kind: str, config: Settings, of: str | Sequence[str], store: Store, subject: str = ""
+) -> tuple[str, dict[str, Any]]:
+    """Name and card of an analysis of a model, or of several, made unless it is in the store.
 
     Args:
-        subject: what the command is given besides the model, for the page.
+        subject: what the command is given besides the models, for the page.
+
+    Raises:
+        RequestError: models of different data sets.
     """
-    return artifact.run(kind, config, [name], store, lambda: ANALYSES[kind](config, TrainedModel(name, store)), subject)
+    names = [of] if isinstance(of, str) else list(of)
+    models = alike(names, store)
+
+    def analyse() -> Found:
+        return OF_SEVERAL[kind](config, models) if kind in OF_SEVERAL else ANALYSES[kind](config, *models)
+
+    return artifact.run(kind, config, names, store, analyse, subject)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,10 @@ def _is_number(digits: str) -> bool:
     return digits.isdecimal() and len(digits) < 10
 
 
-def code_of(text: str, how: Inversion, trained: TrainedModel) -> Tensor:
+def code_of(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, float]:
     """The code ``(d,)`` of a state: drawn with "prior:SEED", an optimum's own if found in this model, else inverted.
+
+    Beside it the reconstruction loss that the inverse mapping leaves, NaN where there was none.
 
     Raises:
         RequestError: there is no such state, or it is of another lattice than the model's.
@@ -57,18 +60,30 @@ def code_of(text: str, how: Inversion, trained: TrainedModel) -> Tensor:
     if origin == "prior":
         if not _is_number(seed):
             raise RequestError(f"{text}: expected prior:SEED, such as prior:7")
-        return torch.from_numpy(prior(1, trained.settings.latent, int(seed)))[0]
-    if not colon and not Path(text).suffix:
+        return torch.from_numpy(prior(1, trained.settings.latent, int(seed)))[0], math.nan
+    if not colon and not Path(text).suffix and text not in trained.model.known_states(trained.settings.L):
         kind, name, card = store.find(text, "datasets", "models", "optima")
         if kind == "optima" and f"models/{trained.name}" in card["parents"]:
             winner = pd.read_parquet(io.BytesIO(store.read(kind, name, "winner.parquet"))).iloc[0]
-            return torch.from_numpy(np.asarray(winner["code"], np.float32))
-    return inverted(text, how, trained)[0]
+            return torch.from_numpy(np.asarray(winner["code"], np.float32)), math.nan
+    code, losses, _ = inverted(text, how, trained)
+    return code, losses[-1].item()
+
+
+def _target(text: str, trained: TrainedModel) -> Tensor:
+    """A state that is known of the spin model, such as "lattice", else :func:`state`."""
+    known = trained.model.known_states(trained.settings.L)
+    if text not in known:
+        return state(text, trained.store)
+    try:
+        return torch.from_numpy(known[text]())
+    except ValueError as error:
+        raise RequestError(str(error)) from None
 
 
 def inverted(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, Tensor, Tensor]:
     """Code, losses and target of a state, from the prior and, where the model has an encoder, from its mean."""
-    target = state(text, trained.store)
+    target = _target(text, trained)
     starts = torch.from_numpy(prior(how.starts, trained.settings.latent, how.seed))
     try:
         target = trained.model.on_sites(target)

@@ -10,6 +10,7 @@ import typer
 from orchestrator.options import Common, Job, Setting, making
 
 PANEL = "Judge and look inside"
+SWEPT = "or SWEEP:KEY=VALUE,... for trainings of a sweep"
 
 LANGEVIN = Setting("langevin", bool, "DDLS with noise and the prior, Che et al. 2020.", False)
 SAMPLES = [
@@ -35,18 +36,21 @@ def register(app: typer.Typer) -> None:
 
 def sample(
     common: Common,
-    model: Annotated[str, typer.Argument(help="A model of the store: a name, or its beginning or end.")],
+    model: Annotated[
+        str, typer.Argument(help=f"A model of the store: a name, its beginning or end, {SWEPT} that leave one.")
+    ],
     to: Annotated[Path, typer.Option(help="New file, .npy.")] = Path("samples.npy"),
 ) -> Job:
     """Draw configurations from a model into a .npy file, from the prior or refined by DDLS."""
     from orchestrator.data import interchange
     from orchestrator.evaluation import run
     from orchestrator.evaluation.request import SampleConfig
+    from orchestrator.training.selection import one
     from orchestrator.training.trained import TrainedModel
 
     config = common.request(SampleConfig)
     store = common.existing
-    name = store.find(model, "models")[1]
+    name = one(model, store)
     if config.steps:
         _ = TrainedModel(name, store).discriminator
     interchange.check_new(to, ".npy")
@@ -60,16 +64,19 @@ def sample(
 
 def evaluate(
     common: Common,
-    models: Annotated[list[str], typer.Argument(help="Models of the store: names, or their beginnings or ends.")],
+    models: Annotated[
+        list[str], typer.Argument(help=f"Models of the store: names, or their beginnings or ends, {SWEPT}.")
+    ],
 ) -> Job:
     """Judge samples beside the data: energy, defects, precision, recall, density and coverage."""
     from orchestrator.analysis import artifact
     from orchestrator.evaluation import run
     from orchestrator.evaluation.request import SampleConfig
+    from orchestrator.training.selection import chosen
 
     config = common.request(SampleConfig)
     store = common.existing
-    names = [store.find(text, "models")[1] for text in models]
+    names = chosen(models, store)
     run.check(config, names, store)
     return Job(
         "analyses",

@@ -24,6 +24,7 @@ from orchestrator.evaluation.page import conditional_sections, evaluation_sectio
 from orchestrator.evaluation.request import SampleConfig
 from orchestrator.page import Section
 from orchestrator.store import Store
+from orchestrator.training.selection import alike
 from orchestrator.training.trained import TrainedModel
 
 BLOCK = 256  # samples made, and measured, together
@@ -120,13 +121,7 @@ def check(config: SampleConfig, names: Sequence[str], store: Store) -> list[Trai
     """The models of a request that makes sense; else RequestError: too few samples, or different data sets."""
     if config.n < 2 * NEIGHBOURS + 2:
         raise RequestError(f"n: expected at least {2 * NEIGHBOURS + 2} samples to judge by, found {config.n}")
-    models = [TrainedModel(name, store) for name in names]
-    for trained in models:
-        if trained.dataset != models[0].dataset:
-            raise RequestError(
-                f"{trained.name}: expected a model of the data set {models[0].dataset.name} as {names[0]} is"
-            )
-    return models
+    return alike(names, store)
 
 
 def _ways(config: SampleConfig, models: list[TrainedModel]) -> list[tuple[TrainedModel, SampleConfig]]:

@@ -40,11 +40,12 @@ def optimize(
     from orchestrator.optimization import run
     from orchestrator.optimization.request import OptimizeConfig
     from orchestrator.sweeps import run as sweeps
+    from orchestrator.training.selection import one
     from orchestrator.training.trained import TrainedModel, best
 
     config = replace(common, scale=common.scale if common.config is not None else None).request(OptimizeConfig)
     target = common.target
-    name = best(target) if model is None else target.find(model, "models")[1]
+    name = best(target) if model is None else one(model, target)
     if name is not None:
         run.check(config, TrainedModel(name, target).model)
         return Job(

@@ -6,9 +6,10 @@ import pytest
 from driving import HYBRID as CONFIG
 from typer.testing import CliRunner
 
+from nets.alignment import BINS, Alignment
 from nets.sampling import decode, prior
 from orchestrator.analysis import run
-from orchestrator.analysis.request import InvertConfig, LineConfig, MapConfig
+from orchestrator.analysis.request import FieldConfig, InvertConfig, LineConfig, MapConfig
 from orchestrator.analysis.states import state
 from orchestrator.cli import app
 from orchestrator.data import shards
@@ -17,6 +18,7 @@ from orchestrator.evaluation.request import SampleConfig
 from orchestrator.optimization import run as optimization
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.store import Store
+from orchestrator.training.selection import chosen
 from orchestrator.training.trained import TrainedModel
 
 NAME = CONFIG.name
@@ -86,6 +88,57 @@ def test_a_line_goes_through_an_optimum_and_a_state_of_the_data(trained):
     assert (state(row, trained) == expected).all()
 
 
+def test_spins_and_fields_of_data_reconstructions_and_samples_are_compared(trained):
+    name, card = run.run("field", FieldConfig(n=40, seed=3), NAME, trained)
+    table = rows(name, trained)
+    assert list(dict.fromkeys(table["states"])) == ["data", "reconstructed", "generated"]
+    assert len(table) == 3 * BINS
+    H, decoder = CONFIG.dataset.hamiltonian, TrainedModel(NAME, trained).decoder
+    made = decode(decoder, prior(40, 8, 3))
+    expected = Alignment.of(made, H)
+    found = table[table["states"] == "generated"]["density"]
+    np.testing.assert_allclose(found, expected.density, atol=1e-3)
+    held_out = shards.read(CONFIG.dataset.name, trained)[-40:].tensor()
+    assert card["figures"]["data_energy"] == pytest.approx(H.energy(held_out).mean().item(), abs=1e-5)
+    figures = {row["states"]: row for row in card["figures"]["rows"]}
+    assert figures["generated"]["energy"] == pytest.approx(expected.figures()["energy"], abs=1e-4)
+    assert figures["data"]["median_angle"] < figures["generated"]["median_angle"]
+    assert page(name, trained).count("data:image/png") == 2
+
+
+def test_models_of_a_sweep_are_compared_by_their_fields(swept):
+    config, store = swept
+    names = chosen([f"{config.name}:beta=1e-4,gamma=0,gamma=100,seed=1"], store)
+    _, card = run.run("field", FieldConfig(n=20), names, store)
+    assert card["parents"] == [f"models/{model}" for model in names]
+    shown = [(row["model"], row["states"]) for row in card["figures"]["rows"]]
+    assert shown == [("", "data")] + [(f"gamma {g}", s) for g in (0, 100) for s in ("reconstructed", "generated")]
+
+
+def test_lines_of_several_models_stand_in_one_figure(swept):
+    config, store = swept
+    names = chosen([f"{config.name}:beta=1e-4,gamma=0,gamma=100,seed=1"], store)
+    lines = LineConfig(states=("interstitial", "lattice"), points=11, iterations=5, starts=2)
+    name, card = run.run("interpolate", lines, names, store)
+    table = rows(name, store)
+    assert table.groupby("model", sort=False).size().to_dict() == {"gamma 0": 11, "gamma 100": 11}
+    for _, part in table.groupby("model"):
+        assert part["R"].iloc[part["energy"].to_numpy().argmax()] == 0
+        assert (np.diff(part["R"]) == 1).all()
+    assert card["figures"]["barrier_1 (gamma 0)"] >= 0
+    assert page(name, store).count("data:image/png") == 3
+
+
+def test_the_lattice_is_mapped_to_a_code(swept):
+    config, store = swept
+    name = chosen([f"{config.name}:gamma=100,seed=1"], store)[0]
+    _, card = run.run("invert", InvertConfig(state="lattice", iterations=5, starts=2), name, store)
+    lattice = config.dataset.hamiltonian.known_states(config.dataset.L)["lattice"]()
+    energy = config.dataset.hamiltonian.energy(lattice).item()
+    assert card["figures"]["target_energy"] == pytest.approx(energy, abs=1e-5)
+    assert card["figures"]["target_topological_charge"] == pytest.approx(-4, abs=1e-2)
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -98,6 +151,9 @@ def test_a_line_goes_through_an_optimum_and_a_state_of_the_data(trained):
         (["interpolate", NAME, "prior:1", "prior:-2"], "prior:-2: expected prior:SEED"),
         (["interpolate", NAME, "prior:1"], "states: expected at least 2 values"),
         (["ddls", "nothing"], "nothing: no such model"),
+        (["field", NAME, "nothing"], "nothing: no such model"),
+        (["field", "nothing:gamma=1"], "nothing: no such sweep"),
+        (["field", NAME, "--n", "1"], "n: expected greater than or equal to 2, found 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -144,7 +144,9 @@ MAKING = sorted(set(COMMANDS) - LOOKING)
 
 
 def test_commands_that_make_something_are_these():
-    made = "anneal temper import export train sweep optimize sample evaluate reconstruct map ddls interpolate invert"
+    made = (
+        "anneal temper import export train sweep optimize sample evaluate reconstruct map ddls field interpolate invert"
+    )
     assert sorted(made.split()) == MAKING
 
 
@@ -178,6 +180,7 @@ ARGUMENTS = {
     "evaluate": ["anything"],
     "map": ["anything"],
     "ddls": ["anything"],
+    "field": ["anything"],
     "interpolate": ["anything", "prior:1", "prior:2"],
     "invert": ["anything", "prior:1"],
 }
@@ -259,6 +262,7 @@ def test_the_defaults_that_help_states_are_those_of_the_request(name, monkeypatc
         ("evaluate --step-size 0.5", {"step_size": 0.5}),
         ("map --axes 3 5 --reach 1.5", {"axes": (3, 5), "reach": 1.5}),
         ("ddls --n 5", {"n": 5, "steps": 100}),
+        ("field --n 5", {"n": 5}),
         ("interpolate --points 5", {"points": 5, "states": ("prior:1", "prior:2")}),
         ("invert --starts 5 --learning-rate 0.5", {"starts": 5, "learning_rate": 0.5, "state": "prior:1"}),
     ],

@@ -4,7 +4,7 @@ import torch
 
 from nets.metrics import measure
 from physics.chiral import ChiralMagnet
-from search.latent import invert, line, plane, steepest_barrier, survey
+from search.latent import from_peak, invert, line, peak_width, plane, steepest_barrier, survey
 
 
 class Spiral:
@@ -71,3 +71,22 @@ def test_a_survey_measures_what_every_code_decodes_to(monkeypatch):
     parts = survey(Spiral(), codes, model)
     assert parts.index.tolist() == list(range(7))
     np.testing.assert_allclose(parts, whole.drop(columns="logit"), atol=1e-6)
+
+
+def test_r_counts_steps_from_the_highest_energy():
+    assert from_peak(np.array([0.0, 1.0, 3.0, 2.0])).tolist() == [-2, -1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("energy", "width"),
+    [
+        ([0, 1, 2, 1, 0], 2.0),  # a triangle
+        ([0, 0, 4, 0, 0], 1.0),
+        ([0, 3, 4, 0, 0], 4 / 3 + 1 / 2),
+        ([1, 2, 3, 2.5, 0], 1 + 1.2),  # over the higher end
+        ([0, 1, 2, 3], np.nan),
+        ([2, 2, 2], np.nan),
+    ],
+)
+def test_a_peak_is_as_wide_as_at_half_of_its_height_over_the_higher_end(energy, width):
+    assert peak_width(np.array(energy, float)) == pytest.approx(width, nan_ok=True)
