@@ -6,10 +6,9 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 import nets
 import physics
@@ -21,20 +20,21 @@ from orchestrator.data import command as data
 from orchestrator.errors import FailedError, RequestError
 from orchestrator.evaluation import command as evaluation
 from orchestrator.optimization import command as optimization
+from orchestrator.options import UsageError, usage
+from orchestrator.reproduction import command as reproduction
 from orchestrator.sweeps import command as sweeps
 from orchestrator.training import command as training
-from physics.registry import LONGEST, cut, explained, shown, writable
+from physics.registry import LONGEST, cut, shown, writable
 
 app = typer.Typer(
     help="Spin physics and generative models on Ray: sample, train, sweep, search.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for room in (data, training, sweeps, optimization, evaluation, analysis, listing, status, housekeeping):
+for room in (data, training, sweeps, optimization, evaluation, analysis, reproduction, listing, status, housekeeping):
     room.register(app)
 
 OURS = nets, physics, search  # imported before a person's folder can shadow them
-UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer brings or finds
 INTERRUPTED = 130  # what newer typers return after Ctrl-C; older ones raise Abort
 
 
@@ -71,7 +71,7 @@ def told(error: BaseException) -> tuple[str, int]:
         case FailedError():
             return str(error), 1
         case UsageError():
-            return _usage(error), 2
+            return usage(error), 2
         case KeyboardInterrupt() | typer.Abort():
             from orchestrator.console import kept_so_far
 
@@ -93,14 +93,6 @@ def _check_writable(arguments: list[str]) -> None:
     for argument in arguments:
         if not writable(argument):
             raise RequestError(f"{shown(argument)}: expected text without control characters")
-
-
-def _usage(error: Any) -> str:
-    """What is wrong with an option or argument, or that there is no such thing."""
-    command = error.ctx.command_path if error.ctx else "orch"
-    if isinstance(error.__cause__, ValidationError):
-        return f"{command} {error.param.opts[0]}: {next(explained(error.__cause__))}"
-    return f"{command}: {error.format_message()}"
 
 
 if __name__ == "__main__":

@@ -8,16 +8,22 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
+from pydantic import ValidationError
+
+from physics.registry import cut, explained
 
 if TYPE_CHECKING:
     from orchestrator.store import Kind, Store
 
 STORE = "store"
+MAKING: set[str] = set()
+"""Names of the commands that make something."""
 EVERY = "Options of every command"
 COMMON = "Options of every command that makes something"
 STORE_HELP = "Folder or fsspec address of the store."
@@ -123,12 +129,19 @@ class Job(NamedTuple):
         kind: of artifact; None if it makes files, whose paths ``run`` returns as the card.
         plan: what is found and what would be made, line by line.
         run: makes it; returns its name and card.
+        name: of the artifact, where that is known before it is made.
     """
 
     kind: Kind | None
     store: Store
     plan: Callable[[], list[str]]
     run: Callable[[], tuple[str, Any]]
+    name: str | None = None
+
+    @property
+    def place(self) -> str | None:
+        """Kind and name of the artifact, where they are known."""
+        return f"{self.kind}/{self.name}" if self.kind and self.name else None
 
 
 def making(
@@ -156,16 +169,17 @@ def making(
             *(inspect.Parameter(key, keyword, default=d, annotation=a) for key, (a, d) in shared.items()),
         ]
 
-        def command(**values: Any) -> None:
+        def command(**values: Any) -> Any:
             given = {s.key: values.pop(s.parameter) for s in settings}
             chosen = {key: values.pop(key) for key in shared}
             common = Common(**chosen, given={key: value for key, value in given.items() if value is not None})
-            run_job(function(common, **values), common)
+            return _answer.get()(partial(function, common, **values), common)
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         command.__doc__ = function.__doc__
         app.command(name, rich_help_panel=panel)(command)
+        MAKING.add(name)
 
     return register
 
@@ -185,6 +199,49 @@ def run_job(job: Job, common: Common) -> None:
 
     index.renew(job.store)
     print_result(job.kind, name, card, job.store, common.as_json)
+
+
+_answer: ContextVar[Callable[[Callable[[], Job], Common], Any]] = ContextVar(
+    "answer", default=lambda job, common: run_job(job(), common)
+)
+"""What is done with the job that a command stands for, given what makes it."""
+
+
+def job_of(app: typer.Typer, words: Sequence[str], ready: bool = True) -> Job | None:
+    """The job that a command line stands for, its words those after ``orch``; nothing is made or printed.
+
+    Args:
+        ready: whether what the words refer to is there; if not, they alone are checked, and there is no job.
+
+    Raises:
+        RequestError: the command line is wrong, or of a command that makes nothing.
+    """
+    from orchestrator.errors import RequestError
+
+    if not words or words[0] not in MAKING:
+        raise RequestError(f"{cut(' '.join(words))}: expected one of {', '.join(sorted(MAKING))} and its options")
+    asked: list[Job | None] = []
+    answer = _answer.set(lambda job, common: asked.append(job() if ready else None))
+    group = typer.main.get_command(app)
+    try:
+        with group.make_context("orch", list(words)) as context:
+            group.invoke(context)
+    except UsageError as error:
+        raise RequestError(usage(error)) from None
+    finally:
+        _answer.reset(answer)
+    return asked[0]
+
+
+UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer brings or finds
+
+
+def usage(error: Any) -> str:
+    """What is wrong with an option or argument, or that there is no such thing."""
+    command = error.ctx.command_path if error.ctx else "orch"
+    if isinstance(error.__cause__, ValidationError):
+        return f"{command} {error.param.opts[0]}: {next(explained(error.__cause__))}"
+    return f"{command}: {error.format_message()}"
 
 
 def existing(root: str) -> Store:

@@ -34,16 +34,19 @@ class Section:
     """A heading with a text, a figure or a table below it.
 
     Attributes:
+        figure: one that is drawn here, or a PNG that was drawn before.
+        code: a command, shown as it is typed.
         file: the name that the figure has as a file beside the page, if it is one.
         cover: whether the artifact is known by this figure in the index of the store.
     """
 
     title: str
     text: str = ""
-    figure: Figure | None = None
+    figure: Figure | bytes | None = None
     file: str = ""
     rows: pd.DataFrame | None = None
     cover: bool = False
+    code: str = ""
 
 
 class Origin(NamedTuple):
@@ -118,7 +121,9 @@ def spread(values: pd.Series) -> str:
     return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure | bytes) -> bytes:
+    if isinstance(figure, bytes):
+        return figure
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)

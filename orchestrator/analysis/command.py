@@ -66,6 +66,7 @@ def _job(kind: str, config: Settings, models: Sequence[str], common: Common, sub
         store,
         lambda: artifact.plan(kind, config, names),
         lambda: run.run(kind, config, names, store, subject),
+        artifact.analysis_name(kind, config, names),
     )
 
 

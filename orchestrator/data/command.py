@@ -68,7 +68,9 @@ def _dataset_job(config: DatasetConfig, common: Common, actors: int | None) -> J
     from orchestrator.data import run
 
     target = common.target
-    return Job("datasets", target, lambda: run.plan(config, target), lambda: run.make(config, target, actors))
+    return Job(
+        "datasets", target, lambda: run.plan(config, target), lambda: run.make(config, target, actors), config.name
+    )
 
 
 def _request(common: Common, mask: str | None, defaults: dict[str, Any] | None = None) -> DatasetConfig:
@@ -114,6 +116,7 @@ def import_states(
         target,
         lambda: [f"{len(spins)} states to import", f"result: datasets/{config.name}"],
         lambda: interchange.import_states(config, spins, target, note),
+        config.name,
     )
 
 

@@ -83,6 +83,7 @@ def evaluate(
         store,
         lambda: artifact.plan("evaluate", config, names),
         lambda: run.evaluate(config, names, store),
+        artifact.analysis_name("evaluate", config, names),
     )
 
 
@@ -121,4 +122,5 @@ def reconstruct(
         store,
         lambda: artifact.plan("reconstruct", config, [name]),
         lambda: reconstruction.run(config, name, store),
+        artifact.analysis_name("reconstruct", config, [name]),
     )

@@ -49,7 +49,11 @@ def optimize(
     if name is not None:
         run.check(config, TrainedModel(name, target).model)
         return Job(
-            "optima", target, lambda: run.plan(config, name, target), lambda: run.run(config, name, target, actors)
+            "optima",
+            target,
+            lambda: run.plan(config, name, target),
+            lambda: run.run(config, name, target, actors),
+            config.name_in(name),
         )
     plain = replace(common, config=None, settings=None, given={}, seed=None)
     first = sweep_request(plain, quick, space=space)

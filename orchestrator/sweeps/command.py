@@ -48,7 +48,7 @@ def sweep(
 
     config = sweep_request(common, quick, training_options(common, data, workers, gpu))
     target = common.target
-    return Job("sweeps", target, lambda: run.plan(config, target), lambda: run.run(config, target, actors))
+    return Job("sweeps", target, lambda: run.plan(config, target), lambda: run.run(config, target, actors), config.name)
 
 
 def sweep_request(

@@ -49,7 +49,7 @@ def train(
     source = shipped_file("systems", DEFAULT_SYSTEM if model is None else model)
     config = common.request(TrainConfig, training_options(common, data, workers, gpu), source, references(common))
     target = common.target
-    return Job("models", target, lambda: run.plan(config, target), lambda: run.run(config, target))
+    return Job("models", target, lambda: run.plan(config, target), lambda: run.run(config, target), config.name)
 
 
 def references(common: Common) -> dict[str, Any]:
