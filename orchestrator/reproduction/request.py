@@ -15,6 +15,11 @@ PLACE = re.compile(r"\{(\w+)\}")
 """``{name}`` in a command."""
 
 
+def _text(figure: Any) -> Any:
+    """A number of a figure as text."""
+    return str(figure) if isinstance(figure, int) else figure
+
+
 def _line(command: Any) -> Any:
     """A list of words as the line that a person would type."""
     if isinstance(command, list) and all(isinstance(word, str) for word in command):
@@ -33,7 +38,7 @@ class Entry(Settings):
         pictures: files of the artifact that are shown, in this order; all of them if empty.
     """
 
-    figure: Annotated[str, Field(min_length=1, max_length=100)]
+    figure: Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=100)]
     command: Annotated[str, BeforeValidator(_line), Field(min_length=1, max_length=4000)]
     shows: Annotated[str, Field(max_length=2000)] = ""
     pictures: tuple[str, ...] = ()

@@ -136,7 +136,7 @@ class CollapseScan(TrialProgram):
             Section(
                 "Losses and collapse",
                 "Left, against beta on the way up; right, against gamma at the final beta. Dashed: the data. "
-                "Solid: generated from the prior or the validation set; dotted: training; crosses: gamma falling. "
+                "Solid: validation, or generated from the prior; dotted: training; crosses: gamma falling. "
                 "Vertical: gamma_crossing, where the losses of the diverse and the collapsed models are equal.",
                 _curves(finished),
                 "curves.png",
@@ -211,16 +211,19 @@ def _bounds(summary: pd.DataFrame) -> str:
 
 
 ROWS = [
-    ("validation_reconstruction", "train_reconstruction", "L_RC"),
-    ("validation_kl", "train_kl", "L_KL"),
-    ("energy_mean", "train_energy", "energy per spin"),
-    ("kspace_mse", None, "k-space MSE"),
+    ("validation_reconstruction", "train_reconstruction", "", "L_RC"),
+    ("validation_kl", "train_kl", "", "L_KL"),
+    ("validation_energy", "train_energy", "energy_mean", "L_H"),
+    ("energy_mean", "", "energy_mean", "energy per spin, generated"),
+    ("kspace_mse", "", "kspace_mse", "k-space MSE, generated"),
 ]
+"""Figure of a card, loss of the training, figure of the data, label."""
 
 
 def _curves(finished: Finished) -> Figure:
-    """Figures 2 and 5 of the E-VAE paper."""
-    figure, axes = figure_of(4, 2, (10, 12), sharex="col", sharey="row")
+    """Figures 2 and 5 of the E-VAE paper; against beta alone where no stage has a gamma."""
+    columns = 1 + bool((finished.stages["gamma"] > 0).any())
+    figure, axes = figure_of(len(ROWS), columns, (5 * columns, 14), sharex="col", sharey="row", squeeze=False)
     for _, chain in finished.stages.groupby("trial"):
         chain = chain.assign(direction=directions(chain))
         color = f"C{int(chain['trial'].iloc[0]) % 10}"
@@ -230,29 +233,29 @@ def _curves(finished: Finished) -> Figure:
         final = chain[(chain["beta"] == beta) & (chain["gamma"] > 0) & (chain["direction"] == "up")]
         final = final.sort_values("gamma")
         falling = chain[chain["direction"] == "down"].sort_values("gamma")
-        for (key, training, _), pair in zip(ROWS, axes, strict=True):
-            for axis, x, part in ((pair[0], "beta", upward), (pair[1], "gamma", final)):
+        for (key, training, *_), row in zip(ROWS, axes, strict=True):
+            for axis, x, part in zip(row, ("beta", "gamma"), (upward, final), strict=False):
                 axis.plot(part[x], part[key], "o-", color=color, ms=4, label=label)
                 if training in part:
                     axis.plot(part[x], part[training], ":", color=color)
-            pair[1].plot(falling["gamma"], falling[key], "x--", color=color, ms=6, lw=0.7)
+            row[-1].plot(falling["gamma"], falling[key], "x--", color=color, ms=6, lw=0.7)
         crossing = finished.summary.set_index("trial")["gamma_crossing"][chain["trial"].iloc[0]]
         if crossing > 0:
-            for axis in axes[:, 1]:
+            for axis in axes[:, -1]:
                 axis.axvline(crossing, color=color, lw=1, ls="-.")
-    for (key, _, label), pair in zip(ROWS, axes, strict=True):
-        pair[0].set_ylabel(label)
-        for axis in pair:
+    for (_, _, known, label), row in zip(ROWS, axes, strict=True):
+        row[0].set_ylabel(label)
+        for axis in row:
             axis.set_xscale("log")
             axis.grid(alpha=0.3)
             for data in finished.data.values():
-                if key in data:
-                    axis.axhline(data[key], color="k", ls="--", lw=1)
+                if known in data:
+                    axis.axhline(data[known], color="k", ls="--", lw=1)
     axes[1, 0].set_yscale("log")
-    axes[3, 0].set_yscale("log")
-    axes[3, 0].set_xlabel("beta")
-    axes[3, 1].set_xlabel("gamma")
-    axes[0, 1].legend(fontsize="small")
+    axes[-1, 0].set_yscale("log")
+    for axis, weight in zip(axes[-1], ("beta", "gamma"), strict=False):
+        axis.set_xlabel(weight)
+    axes[0, -1].legend(fontsize="small")
     return figure
 
 

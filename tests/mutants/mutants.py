@@ -467,6 +467,34 @@ MUTANTS += [
         'fallen.groupby("trial")["energy_mean"].idxmax()',
         "tests/orchestrator/test_collapsed_state.py",
     ),
+    Mutant(
+        "angle to the field from its length",
+        "physics/observables.py",
+        "return torch.atan2(model.torque(spins), along)",
+        "return torch.asin((model.torque(spins) / model.effective_field(spins).norm(dim=-3)).clamp(max=1))",
+        "tests/physics/test_observables.py",
+    ),
+    Mutant(
+        "highest of the skyrmion lattices",
+        "physics/lattices.py",
+        "best = int(energies.argmin())",
+        "best = int(np.where(whole, energies, -np.inf).argmax())",
+        "tests/physics/test_lattices.py",
+    ),
+    Mutant(
+        "reconstructed from the mean alone",
+        "nets/alignment.py",
+        "mean + torch.exp(0.5 * log_variance) * drawn",
+        "mean",
+        "tests/nets/test_alignment.py",
+    ),
+    Mutant(
+        "a peak measured from the lower end",
+        "search/latent.py",
+        "base, peak = max(energy[0], energy[-1])",
+        "base, peak = min(energy[0], energy[-1])",
+        "tests/search/test_latent.py",
+    ),
 ]
 
 UNCHANGED = Mutant("nothing", "nets/losses.py", "", "", " ".join(sorted({m.tests for m in MUTANTS})))
