@@ -228,6 +228,8 @@ def job_of(app: typer.Typer, words: Sequence[str], ready: bool = True) -> Job | 
             group.invoke(context)
     except UsageError as error:
         raise RequestError(usage(error)) from None
+    except typer.Exit:
+        raise RequestError(f"{cut(' '.join(words))}: expected a command that makes something") from None
     finally:
         _answer.reset(answer)
     return asked[0]

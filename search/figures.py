@@ -195,10 +195,12 @@ def alignment_figure(shown: Sequence[Aligned], model: SpinModel) -> Figure:
         states = [(part, number) for part in row for number in range(len(part.spins))]
         for (part, number), (left, right) in zip(states, across.reshape(-1, 2), strict=False):
             left.imshow(model.colors(part.spins[number].numpy()), origin="lower", interpolation="nearest")
-            left.set_title(part.kind, fontsize=8)
             cosine = cosines[id(part)][number]
             image = right.imshow(cosine, cmap="gray", vmin=low, vmax=1, origin="lower", interpolation="nearest")
-            right.set_title("S · h", fontsize=8)
+            for axis, title in ((left, part.kind), (right, "S · h")):
+                axis.set_axis_on()
+                axis.set(xticks=[], yticks=[])
+                axis.set_title(title, fontsize=8)
         across[0].text(-0.08, 0.5, label, transform=across[0].transAxes, rotation=90, ha="right", va="center")
     figure.colorbar(image, ax=axes, fraction=0.02, pad=0.01, label="S · h, darker below")
     return figure

@@ -19,7 +19,7 @@ from orchestrator.store import Kind, Store
 from physics.registry import cut, digest
 
 COMMAND = "orch reproduce --config"
-TABLES = "pooled", "summary", "rows"  # of the figures on a card, the first that there is
+TABLES = "summary", "rows"  # of the figures on a card, the first that there is
 MOST_NUMBERS = 12  # that are listed where there is no table
 
 Asked = Callable[[list[str], bool], Job | None]

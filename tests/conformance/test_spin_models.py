@@ -75,6 +75,20 @@ def test_torque_is_zero_where_a_spin_lies_along_its_field(model, spins):
     assert model.torque(spins)[..., 3, 5].max() < 1e-6
 
 
+def test_known_states_are_unit_spins_at_rest(model):
+    if not model.known_states(L):
+        pytest.skip("none is known")
+    for name, make in model.known_states(L).items():
+        try:
+            state = torch.from_numpy(make())
+        except ValueError as error:  # of a lattice that has none
+            assert name in str(error) or "lattice" in str(error)
+            continue
+        assert state.shape == (model.components, L, L), name
+        torch.testing.assert_close(state.norm(dim=0), torch.ones(L, L), msg=name)
+        assert model.torque(state).max() < 1e-3 * model.energy_scale, name
+
+
 def test_structure_factor_is_that_of_all_translates(model, spins):
     factor = model.structure_factor(spins)
     assert factor.shape == (4, L, L) and (factor >= 0).all()

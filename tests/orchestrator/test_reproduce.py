@@ -61,7 +61,7 @@ def test_what_is_there_is_found_and_one_page_shows_every_figure(swept, paper):
     assert printed["parents"] == list(made.values())
     page = Path(printed["path"], "report.html").read_text()
     assert page.count("data:image/png") == 3  # curves.png, and both of the field
-    for said in ("<h2>Figure 2</h2>", "Losses.", "<pre>orch field", "<h2>Figure 3</h2>", "gamma_crossing"):
+    for said in ("<h2>Figure 2</h2>", "Losses.", "<pre>orch field", "<h2>Figure 3</h2>", "<th>trial</th>"):
         assert said in page
     again = Path(printed["path"], "request.yaml")
     assert json.loads(orch("--config", str(again), "--json", "--store", store.path))["name"] == printed["name"]
@@ -94,9 +94,14 @@ def test_a_command_waits_for_what_it_refers_to(paper, tmp_path):
         ("{scan}:", "{scann}:", "entries.field.command: {scann}: unknown name, did you mean scan?"),
         ("orch sweep", "orch swep", "entries.scan: swep --space .*: expected one of anneal, ddls, "),
         ("orch sweep", "orch rm", "entries.scan: rm --space .*: expected one of anneal, ddls, "),
-        ("orch sweep --space", "orch reproduce", "entries.scan.command: expected one that makes an artifact"),
+        (
+            '[field, "{scan}:gamma=100,beta=1e-4,seed={seed}", --n, "{n}"]',
+            "orch reproduce evae-2021",
+            "entries.field.command: expected one that makes an artifact, found reproduce",
+        ),
         ("orch sweep", "orch sweep --steps x", "entries.scan: orch sweep: No such option: --steps"),
         ("orch sweep", "orch sweep --seeds x", "entries.scan: orch sweep --seeds: expected"),
+        ("orch sweep --space", "orch sweep --help", "entries.scan: sweep --help .*: expected a command that makes"),
         ("orch sweep", "orch sweep --set a=1", "entries.scan: .*a: unknown key"),
         ("orch sweep", 'orch sweep "', "entries.scan.command: No closing quotation"),
         ("field:", "scan:", "scan is given twice"),
