@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Generator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,7 @@ class CollapseScan(TrialProgram):
         cold: whether a model then starts from random weights at each gamma.
     """
 
+    recipe_version: ClassVar[int] = 2
     name: Literal["collapse"] = "collapse"
     beta_start: PositiveFloat = 1e-6
     gammas: Annotated[tuple[NonNegativeFloat, ...], Field(max_length=1000)] = (
@@ -169,10 +171,10 @@ def stage_training(training: TrainConfig, weights: dict[str, float], parent: str
 
 
 def regime_of(card: Card) -> Regime:
-    """What a model has become, see :func:`nets.collapse.regime`."""
+    """What a model has become, see :func:`nets.collapse.regime`; by its diversity alone if its card is older."""
     figures = card["figures"]
-    highest = figures["data_energy_mean"] + DATA_DEVIATIONS * figures["data_energy_std"]
-    return regime(figures["diversity"], figures["energy_mean"], highest, figures["active_units"])
+    highest = figures.get("data_energy_mean", math.inf) + DATA_DEVIATIONS * figures.get("data_energy_std", 0.0)
+    return regime(figures["diversity"], figures["energy_mean"], highest, figures.get("active_units", 0))
 
 
 def outcome(card: Card) -> Outcome:
