@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Generator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -62,7 +62,11 @@ class Stage(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The regime of a stage's model and its held-out losses: on its branch the loss is ``level + gamma energy``."""
+    """The regime of a stage's model and its losses: on its branch the loss is ``level + gamma energy``.
+
+    The level of a diverse model is its held-out L_RC + beta L_KL and its energy the held-out L_H.  Those of a collapsed
+    one are of its states from the prior, whatever the input: such a decoder ignores its code, and L_KL can be zero.
+    """
 
     regime: Regime
     level: float
@@ -75,11 +79,6 @@ class Outcome(NamedTuple):
 
 Made = list[tuple[Stage, Outcome]]
 Stages = Generator[Stage, Outcome, None]
-
-
-def branch_level(reconstruction: float, kl: float, beta: float, collapsed: bool) -> float:
-    """L_RC + beta L_KL; L_RC alone of a collapsed model, whose decoder ignores the code, so that KL could be zero."""
-    return reconstruction if collapsed else reconstruction + beta * kl
 
 
 class Bracket(NamedTuple):
@@ -252,19 +251,19 @@ def _meeting(diverse: Sequence[Outcome], collapsed: Sequence[Outcome]) -> float:
     return math.nan
 
 
-def crossing(stages: pd.DataFrame) -> float:
+def crossing(stages: pd.DataFrame, others: pd.DataFrame | None = None) -> float:
     r"""gamma_x, where the losses of the diverse and of the collapsed branch are equal.
 
     The loss of a model is a line in gamma and bounds the loss of its branch from above,
 
     .. math:: L(\gamma) = L_{RC} + \beta L_{KL} + \gamma L_H,
 
-    without L_KL on the collapsed branch, see :func:`branch_level`.  A branch is taken as the lower envelope of the
-    lines of its models.  Models whose posterior has collapsed belong to neither.
+    see :class:`Outcome`.  A branch is taken as the lower envelope of the lines of its models.  Models whose posterior
+    has collapsed belong to neither.
 
     Args:
-        stages: at one beta, with the columns beta, regime and the held-out losses validation_reconstruction,
-            validation_kl and validation_energy.
+        stages: at one beta, with the columns of :func:`outcome`.
+        others: further stages whose collapsed models count: of other seeds, which may have found a lower state.
 
     Returns:
         gamma_x; 0 where the collapsed branch is the lower one without the Hamiltonian; NaN unless both branches have a
@@ -272,13 +271,20 @@ def crossing(stages: pd.DataFrame) -> float:
     """
     if "validation_energy" not in stages:
         return math.nan
-    branches: dict[bool, list[Outcome]] = {False: [], True: []}
-    for row in stages.to_dict("records"):
-        if row["regime"] != "posterior collapse":
-            fallen = row["regime"] == "hamiltonian collapse"
-            level = branch_level(row["validation_reconstruction"], row["validation_kl"], row["beta"], fallen)
-            branches[fallen].append(Outcome(row["regime"], level, row["validation_energy"]))
-    return _meeting(branches[False], branches[True])
+    own = [outcome(row) for row in stages.to_dict("records")]
+    every = own if others is None else [outcome(row) for row in others.to_dict("records")]
+    diverse = [model for model in own if model.regime not in ("posterior collapse", "hamiltonian collapse")]
+    return _meeting(diverse, [model for model in every if model.collapsed])
+
+
+def outcome(figures: Mapping[Hashable, Any]) -> Outcome:
+    """Of a model with its beta, its regime and the figures validation_reconstruction, validation_kl, validation_energy,
+    prior_reconstruction and energy_mean.
+    """
+    if figures["regime"] == "hamiltonian collapse":
+        return Outcome(figures["regime"], figures["prior_reconstruction"], figures["energy_mean"])
+    level = figures["validation_reconstruction"] + figures["beta"] * figures["validation_kl"]
+    return Outcome(figures["regime"], level, figures["validation_energy"])
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:

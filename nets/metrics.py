@@ -54,6 +54,20 @@ def active_units(means: Tensor) -> int:
     return int((means.var(0) > ACTIVE).sum())
 
 
+def prior_reconstruction(generated: Tensor, data: Tensor, filling: float = 1.0) -> float:
+    r"""L_RC of a decoder that ignores its code: the mean over all pairs of a generated state s and a configuration x,
+
+    .. math:: \langle |x - s|^2 \rangle = \langle |x|^2 \rangle + \langle |s|^2 \rangle
+              - 2 \langle x \rangle \cdot \langle s \rangle.
+
+    Args:
+        generated, data: ``(n, components, L, L)``.
+        filling: share of the sites that exist.
+    """
+    s, x = generated.double(), data.double()
+    return ((s.square().mean(0) + x.square().mean(0) - 2 * s.mean(0) * x.mean(0)).mean() / filling).item()
+
+
 def diversity_error(structure: Tensor) -> float:
     """Standard error of :func:`physics.observables.kspace_mse`, by the jackknife over configurations.
 

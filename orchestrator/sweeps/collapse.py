@@ -17,9 +17,10 @@ from nets.collapse import (
     THRESHOLD,
     Outcome,
     Regime,
-    branch_level,
+    crossing,
     directions,
     interval,
+    outcome,
     regime,
     scan,
     scan_length,
@@ -99,7 +100,7 @@ class CollapseScan(TrialProgram):
             card = yield made
             names.append(made.name)
             try:
-                stage = chain.send(outcome(card))
+                stage = chain.send(outcome_of(card))
             except StopIteration:
                 return
 
@@ -123,8 +124,18 @@ class CollapseScan(TrialProgram):
         beta = float(stages["beta"].max())
         return {"beta": beta, **threshold(stages[stages["beta"] == beta])}
 
-    def pooled(self, summary: pd.DataFrame) -> pd.DataFrame:
-        """gamma_x and the spinodals with their intervals over the seeds, see :func:`nets.collapse.interval`."""
+    def pooled(self, summary: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
+        """gamma_x and the spinodals with their intervals over the seeds, see :func:`nets.collapse.interval`.
+
+        gamma_x of each seed is here where its diverse branch meets the collapsed branch of all seeds of its point: some
+        collapse onto a metastable state, whose own line meets the diverse branch too late.
+        """
+        final = stages[stages["beta"] == stages["trial"].map(summary.set_index("trial")["beta"])]
+        common: dict[Any, float] = {}
+        for _, part in summary.groupby(_point_keys(summary, ("beta", *THRESHOLD)), sort=False):
+            seeds = final[final["trial"].isin(part["trial"])]
+            common |= {trial: crossing(chain, seeds) for trial, chain in seeds.groupby("trial")}
+        summary = summary.assign(gamma_crossing=summary["trial"].map(common))
         return pooled(summary, ("gamma_crossing", "gamma_up", "gamma_down", "gamma_cold"), ("beta", *THRESHOLD))
 
     def columns(self, card: Card) -> dict[str, Any]:
@@ -134,7 +145,7 @@ class CollapseScan(TrialProgram):
 
     def sections(self, finished: Finished) -> list[Section]:
         return [
-            Section("Seeds together", f"{SEEDS_TEXT} {_bounds(finished.summary)}", rows=finished.pooled),
+            Section("Seeds together", f"{SEEDS_TEXT} {COMMON_TEXT} {_bounds(finished.summary)}", rows=finished.pooled),
             Section(
                 "Losses and collapse",
                 "Left, against beta on the way up; right, against gamma at the final beta. Dashed: the data. "
@@ -150,6 +161,10 @@ class CollapseScan(TrialProgram):
 
 
 SEEDS_TEXT = "Geometric means over the seeds and their 95 % intervals by Student's t of the logarithms."
+COMMON_TEXT = (
+    "gamma_crossing is here where the diverse branch of each seed meets the lowest collapsed branch of all of them; in "
+    "the table of trials it is that of a seed alone, too large where that seed collapsed onto a metastable state."
+)
 
 
 def check_variational(training: TrainConfig, program: str, *weights: str) -> None:
@@ -177,17 +192,14 @@ def regime_of(card: Card) -> Regime:
     return regime(figures["diversity"], figures["energy_mean"], highest, figures.get("active_units", 0))
 
 
-def outcome(card: Card) -> Outcome:
-    """The regime of a model, and its held-out losses."""
-    figures, found = card["figures"], regime_of(card)
-    losses = figures["validation_reconstruction"], figures["validation_kl"]
-    level = branch_level(*losses, card["config"]["model"]["beta"], found == "hamiltonian collapse")
-    return Outcome(found, level, figures["validation_energy"])
+def outcome_of(card: Card) -> Outcome:
+    """The regime of a model and its losses."""
+    return outcome({**card["figures"], "beta": card["config"]["model"]["beta"], "regime": regime_of(card)})
 
 
 def pooled(summary: pd.DataFrame, figures: tuple[str, ...], reported: tuple[str, ...]) -> pd.DataFrame:
     """Figures of trials that differ in their seed alone, a row a point, with their intervals."""
-    keys = [key for key in summary if key not in ("trial", "seed", *reported)] or [reported[0]]
+    keys = _point_keys(summary, reported)
     rows = []
     for point, part in summary.groupby(keys, sort=False):
         row = {**dict(zip(keys, point, strict=True)), "seeds": len(part)}
@@ -197,6 +209,11 @@ def pooled(summary: pd.DataFrame, figures: tuple[str, ...], reported: tuple[str,
                 row |= dict(zip(names, interval(part[figure].tolist()), strict=True))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _point_keys(summary: pd.DataFrame, reported: tuple[str, ...]) -> list[str]:
+    """Columns in which the points of a sweep differ."""
+    return [str(key) for key in summary if key not in ("trial", "seed", *reported)] or [reported[0]]
 
 
 def _bounds(summary: pd.DataFrame) -> str:
@@ -241,10 +258,10 @@ def _curves(finished: Finished) -> Figure:
                 if training in part:
                     axis.plot(part[x], part[training], ":", color=color)
             row[-1].plot(falling["gamma"], falling[key], "x--", color=color, ms=6, lw=0.7)
-        crossing = finished.summary.set_index("trial")["gamma_crossing"][chain["trial"].iloc[0]]
-        if crossing > 0:
+        meeting = finished.summary.set_index("trial")["gamma_crossing"][chain["trial"].iloc[0]]
+        if meeting > 0:
             for axis in axes[:, -1]:
-                axis.axvline(crossing, color=color, lw=1, ls="-.")
+                axis.axvline(meeting, color=color, lw=1, ls="-.")
     for (_, _, known, label), row in zip(ROWS, axes, strict=True):
         row[0].set_ylabel(label)
         for axis in row:

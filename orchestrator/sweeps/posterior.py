@@ -80,7 +80,7 @@ class PosteriorScan(TrialProgram):
         found = bracket(stages["beta"].tolist(), (stages["active_units"] == 0).tolist()) or NO_BRACKET
         return dict(zip(BETA_C, (found.critical, *found), strict=True))
 
-    def pooled(self, summary: pd.DataFrame) -> pd.DataFrame:
+    def pooled(self, summary: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
         return pooled(summary, BETA_C[:1], BETA_C)
 
     def columns(self, card: Card) -> dict[str, Any]:

@@ -85,8 +85,8 @@ class TrialProgram(Tagged, ABC):
     def report(self, stages: pd.DataFrame) -> dict[str, float]:
         """Figures of a trial from the trainings that it has done, a row each; NaN where they do not say yet."""
 
-    def pooled(self, summary: pd.DataFrame) -> pd.DataFrame:
-        """Figures of the trials that differ in their seed alone, a row a point, from a row a trial; empty if none."""
+    def pooled(self, summary: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
+        """Figures of trials that differ in their seed alone, a row a point, from a row a trial and a row a training."""
         return pd.DataFrame()
 
     def columns(self, card: Card) -> dict[str, Any]:
@@ -119,5 +119,11 @@ def training_figures(training: TrainConfig) -> list[str]:
     validation = [f"validation_{name}" for name in training.system.held_out]
     data = [f"data_{name}" for name in ("kspace_mse", "energy_mean", "energy_std")]
     posterior = ["active_units"] if training.system.encoder else []
-    own = [*ensemble_figures(training.dataset.hamiltonian), "diversity", "diversity_error", *posterior]
+    own = [
+        *ensemble_figures(training.dataset.hamiltonian),
+        "diversity",
+        "diversity_error",
+        *posterior,
+        "prior_reconstruction",
+    ]
     return [*own, *data, *validation, *reference_figures(training)]

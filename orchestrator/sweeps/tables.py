@@ -51,7 +51,7 @@ class Tables:
         self.stages = pd.concat(parts, ignore_index=True)
         self.stages.insert(0, "trial", self.stages.pop("trial"))
         self.summary = pd.DataFrame(rows)
-        self.pooled = config.trial.pooled(self.summary)
+        self.pooled = config.trial.pooled(self.summary, self.stages)
         if config.pruner != "none":
             self.summary["pruned"] = [one.state == TrialState.PRUNED for one in self.told[: len(rows)]]
         if len(config.objectives) > 1:

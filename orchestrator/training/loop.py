@@ -14,7 +14,7 @@ from tensorboardX import SummaryWriter
 from torch import Tensor
 
 from nets.layers import decided, keep_waiting, rank
-from nets.metrics import active_units, diversity_error, ensemble
+from nets.metrics import active_units, diversity_error, ensemble, prior_reconstruction
 from nets.sampling import generate, prior
 from nets.system import Labels, System, build
 from nets.training import (
@@ -246,8 +246,11 @@ def _commit(
     error = diversity_error(model.structure_factor(generated))
     for key, value in (("diversity", figures["kspace_mse"]), ("diversity_error", error)):
         figures[key] = value / real["kspace_mse"]
+    held_out, filling = data.part(slice(config.kept, None)), model.filling(config.dataset.L)
     if system.settings.encoder:
-        figures["active_units"] = active_units(_posterior_means(system, data.part(slice(config.kept, None)), config))
+        figures["active_units"] = active_units(_posterior_means(system, held_out, config))
+    compared = held_out.spins[torch.arange(min(GENERATED, len(held_out)))].cpu()
+    figures["prior_reconstruction"] = prior_reconstruction(generated, compared, filling)
     figures |= {f"validation_{key}": value for key, value in validation.items()}
     figures |= reference(config, validation, store)
     files = {

@@ -269,15 +269,15 @@ MUTANTS += [
     Mutant(
         "the crossing without the KL divergence",
         "nets/collapse.py",
-        "reconstruction + beta * kl",
-        "reconstruction",
+        'figures["beta"] * figures["validation_kl"]',
+        "0",
         "tests/nets/test_collapse.py",
     ),
     Mutant(
-        "a collapsed decoder is charged for its code",
+        "a collapsed model by what it makes of its input",
         "nets/collapse.py",
-        "return reconstruction if collapsed else reconstruction",
-        "return reconstruction",
+        'figures["prior_reconstruction"], figures["energy_mean"]',
+        'figures["validation_reconstruction"], figures["energy_mean"]',
         "tests/nets/test_collapse.py",
     ),
     Mutant(

@@ -122,6 +122,7 @@ def table(made):
             "validation_reconstruction": LEVEL[fallen],
             "validation_kl": 0.0,
             "validation_energy": SLOPE[fallen],
+            "prior_reconstruction": LEVEL[fallen],
         }
         for number, (stage, fallen) in enumerate(made)
     ]
@@ -209,7 +210,8 @@ def branches(diverse, collapsed, beta=1e-3):
     """Stages whose models have a reconstruction, a KL and an energy, of each branch."""
     rows = [(*model, "diverse") for model in diverse] + [(*model, "hamiltonian collapse") for model in collapsed]
     names = ["validation_reconstruction", "validation_kl", "validation_energy", "regime"]
-    return pd.DataFrame(rows, columns=names).assign(beta=beta)
+    found = pd.DataFrame(rows, columns=names).assign(beta=beta)
+    return found.assign(prior_reconstruction=found["validation_reconstruction"], energy_mean=found["validation_energy"])
 
 
 def test_losses_cross_where_their_difference_of_level_is_that_of_their_energies():
@@ -243,6 +245,20 @@ def test_without_two_branches_that_cross_there_is_no_crossing(diverse, collapsed
 def test_a_decoder_that_ignores_its_code_needs_no_kl():
     stages = branches([(0.03, 40.0, -0.2208)], [(0.48, 300.0, -0.2233)])
     assert crossing(stages) == pytest.approx(0.41 / 0.0025)
+
+
+def test_a_collapsed_model_counts_by_its_states_from_the_prior():
+    """It may follow its input where the encoder sends it, far from the prior: that is no member of the branch."""
+    stages = branches([(0.03, 40.0, -0.2208)], [(0.32, 60.0, -0.2231)])
+    stages.loc[1, ["prior_reconstruction", "energy_mean"]] = 0.48, -0.2233
+    assert crossing(stages) == pytest.approx(0.41 / 0.0025)
+
+
+def test_the_collapsed_branch_of_other_seeds_counts():
+    own = branches([(0.03, 40.0, -0.2208)], [(0.48, 0.0, -0.2225)])
+    other = branches([(0.02, 20.0, -0.2215)], [(0.48, 0.0, -0.2233)])
+    assert crossing(own) == pytest.approx(0.41 / 0.0017)
+    assert crossing(own, pd.concat((own, other))) == pytest.approx(0.41 / 0.0025)
 
 
 def test_models_of_a_collapsed_posterior_belong_to_neither_branch():

@@ -14,6 +14,7 @@ from nets.metrics import (
     judge,
     measure,
     neighbour_metrics,
+    prior_reconstruction,
 )
 from physics.chiral import ChiralMagnet
 from physics.observables import kspace_mse, magnetization, nodal_points, topological_charge
@@ -125,6 +126,12 @@ def test_a_unit_is_active_where_its_mean_varies_over_the_data():
     rng = torch.Generator().manual_seed(0)
     means = torch.randn(1000, 6, generator=rng) * torch.tensor([1.0, 0.5, 0.2, 0.05, 0.01, 0.0])
     assert active_units(means + 3.0) == 3
+
+
+def test_a_decoder_that_ignores_its_code_is_compared_with_every_configuration():
+    made, data = spins(5), spins(7, seed=1)
+    pairs = (made[:, None] - data).square().mean()
+    assert prior_reconstruction(made, data) == pytest.approx(pairs.item(), rel=1e-6)
 
 
 def test_the_error_of_the_diversity_is_how_it_scatters_over_ensembles():

@@ -327,7 +327,7 @@ def test_the_stages_of_a_collapse_scan_have_the_names_that_they_had_before():
     stages = [next(chain)]
     losses = {"validation_reconstruction": 0.1, "validation_kl": 9.0, "validation_energy": -0.2}
     energies = {"energy_mean": -0.2, "data_energy_mean": -0.2, "data_energy_std": 0.001}
-    figures = {"diversity": 1.0, "active_units": 5, **losses, **energies}
+    figures = {"diversity": 1.0, "active_units": 5, "prior_reconstruction": 0.5, **losses, **energies}
     for _ in range(7):
         stages.append(chain.send({"figures": figures, "config": stages[-1].recipe()}))
     assert trial.training.dataset.name == "L32-D0.6-B0.2-8c2888a5cc52"

@@ -50,6 +50,7 @@ def collapse_at(gamma_c, scan=SCAN):
             "validation_reconstruction": 0.46 if fallen else 0.05,
             "validation_kl": 100.0,
             "validation_energy": -0.3 if fallen else -0.298,
+            "prior_reconstruction": 0.46,
         }
 
     return cards_of(scan, figures)
