@@ -242,7 +242,7 @@ ROWS = [
 def _curves(finished: Finished) -> Figure:
     """Figures 2 and 5 of the E-VAE paper; against beta alone where no stage has a gamma."""
     columns = 1 + bool((finished.stages["gamma"] > 0).any())
-    figure, axes = figure_of(len(ROWS), columns, (5 * columns, 14), sharex="col", sharey="row", squeeze=False)
+    figure, axes = figure_of(len(ROWS), columns, (5 * columns, 14), sharex="col", squeeze=False)
     for _, chain in finished.stages.groupby("trial"):
         chain = chain.assign(direction=directions(chain))
         color = f"C{int(chain['trial'].iloc[0]) % 10}"
@@ -270,8 +270,8 @@ def _curves(finished: Finished) -> Figure:
             for data in finished.data.values():
                 if known in data:
                     axis.axhline(data[known], color="k", ls="--", lw=1)
-    axes[1, 0].set_yscale("log")
-    axes[-1, 0].set_yscale("log")
+    for axis in (*axes[1], *axes[-1]):
+        axis.set_yscale("log")
     for axis, weight in zip(axes[-1], ("beta", "gamma"), strict=False):
         axis.set_xlabel(weight)
     axes[0, -1].legend(fontsize="small")
