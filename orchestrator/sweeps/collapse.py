@@ -141,7 +141,13 @@ class CollapseScan(TrialProgram):
     def columns(self, card: Card) -> dict[str, Any]:
         weights = card["config"]["model"]
         parent = card["config"].get("parent")
-        return {"beta": weights["beta"], "gamma": weights["gamma"], "regime": regime_of(card), "parent": parent}
+        rate = weights["learning_rate"]
+        return {
+            **{key: weights[key] for key in ("beta", "gamma")},
+            "rate": rate,
+            "regime": regime_of(card),
+            "parent": parent,
+        }
 
     def sections(self, finished: Finished) -> list[Section]:
         return [
@@ -149,7 +155,8 @@ class CollapseScan(TrialProgram):
             Section(
                 "Losses and collapse",
                 "Left, against beta on the way up; right, against gamma at the final beta. Dashed: the data. "
-                "Solid: validation, or generated from the prior; dotted: training; crosses: gamma falling. "
+                "Solid: validation, or generated from the prior; dotted: training. Squares: stages at gamma_crossing, "
+                "of a lower learning rate; crosses: gamma falling; triangles: from random weights. "
                 "Vertical: gamma_crossing, where the losses of the diverse and the collapsed models are equal.",
                 _curves(finished),
                 "curves.png",
@@ -244,20 +251,21 @@ def _curves(finished: Finished) -> Figure:
     columns = 1 + bool((finished.stages["gamma"] > 0).any())
     figure, axes = figure_of(len(ROWS), columns, (5 * columns, 14), sharex="col", squeeze=False)
     for _, chain in finished.stages.groupby("trial"):
-        chain = chain.assign(direction=directions(chain))
+        slow = chain["rate"] != chain["rate"].iloc[0]
+        chain = chain.assign(way=pd.Series(directions(chain), chain.index).mask(slow, "slow"))
         color = f"C{int(chain['trial'].iloc[0]) % 10}"
         beta = chain.sort_values("order")["beta"].iloc[-1]
         label = f"beta {beta:g}, seed {chain['seed'].iloc[0]}"
         upward = chain[chain["gamma"] == 0].sort_values("beta")
-        final = chain[(chain["beta"] == beta) & (chain["gamma"] > 0) & (chain["direction"] == "up")]
-        final = final.sort_values("gamma")
-        falling = chain[chain["direction"] == "down"].sort_values("gamma")
+        final = chain[(chain["beta"] == beta) & (chain["gamma"] > 0)].sort_values("gamma")
         for (key, training, *_), row in zip(ROWS, axes, strict=True):
-            for axis, x, part in zip(row, ("beta", "gamma"), (upward, final), strict=False):
+            for axis, x, part in zip(row, ("beta", "gamma"), (upward, final[final["way"] == "up"]), strict=False):
                 axis.plot(part[x], part[key], "o-", color=color, ms=4, label=label)
                 if training in part:
                     axis.plot(part[x], part[training], ":", color=color)
-            row[-1].plot(falling["gamma"], falling[key], "x--", color=color, ms=6, lw=0.7)
+            for way, mark in (("down", "x--"), ("cold", "^"), ("slow", "s")):
+                part = final[final["way"] == way]
+                row[-1].plot(part["gamma"], part[key], mark, color=color, ms=5, lw=0.7, mfc="none")
         meeting = finished.summary.set_index("trial")["gamma_crossing"][chain["trial"].iloc[0]]
         if meeting > 0:
             for axis in axes[:, -1]:
