@@ -146,4 +146,5 @@ def _around(at: Line, trained: TrainedModel, file: str) -> Section:
     picked = np.unique(np.searchsorted(R, np.clip(AROUND, R[0], R[-1])))
     titles = [f"R = {R[i]}, ε {at.energy[i]:.4f}" for i in picked]
     figure: Figure = row_figure(at.spins[picked].numpy(), trained.model, titles)
+    figure.suptitle(at.label)
     return Section(f"Around the peak: {at.label}", f"Red circles: {trained.model.defect}.", figure, file)
