@@ -25,7 +25,7 @@ from physics.chiral import ChiralMagnet
 MODEL = ChiralMagnet(D=0.6, B=0.2)
 SAMPLER = Annealing(kind="linear", T_start=1.5, T_end=0.001, sweeps=1500, overrelaxation=0, finish=20)
 SYSTEM = {"name": "evae-2021", "L": 32, "widths": [6, 12, 24], "beta": 1e-3, "learning_rate": 2e-3}
-TRAINING = {"batch": 100, "steps": 600, "augment": True, "schedule": "settled"}
+TRAINING = {"batch": 50, "steps": 1000, "augment": True, "schedule": "settled"}
 AVERAGED = 0.7  # share of the training after which weights are averaged
 VARIANTS: dict[str, dict] = {
     "as shipped": {},
@@ -40,7 +40,7 @@ VARIANTS: dict[str, dict] = {
     "beta ramped": {"beta_ramp": 0.2},
     "rate 1e-3": {"learning_rate": 1e-3},
     "rate 4e-3": {"learning_rate": 4e-3},
-    "batch 50": {"batch": 50},
+    "batch 100": {"batch": 100},
     "weights of He": {"he": True},
     "paper, 2,000 steps": {
         "widths": [],
