@@ -279,10 +279,12 @@ def crossing(stages: pd.DataFrame, others: pd.DataFrame | None = None) -> float:
 
 def outcome(figures: Mapping[Hashable, Any]) -> Outcome:
     """Of a model with its beta, its regime and the figures validation_reconstruction, validation_kl, validation_energy,
-    prior_reconstruction and energy_mean.
+    prior_reconstruction and energy_mean.  On older cards, without a prior_reconstruction, the held-out one stands for it.
     """
     if figures["regime"] == "hamiltonian collapse":
-        return Outcome(figures["regime"], figures["prior_reconstruction"], figures["energy_mean"])
+        level = figures.get("prior_reconstruction", math.nan)
+        level = figures["validation_reconstruction"] if math.isnan(level) else level
+        return Outcome(figures["regime"], level, figures["energy_mean"])
     level = figures["validation_reconstruction"] + figures["beta"] * figures["validation_kl"]
     return Outcome(figures["regime"], level, figures["validation_energy"])
 

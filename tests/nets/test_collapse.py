@@ -254,6 +254,11 @@ def test_a_collapsed_model_counts_by_its_states_from_the_prior():
     assert crossing(stages) == pytest.approx(0.41 / 0.0025)
 
 
+def test_models_of_an_older_store_count_by_their_reconstruction():
+    stages = branches([(0.03, 40.0, -0.2208)], [(0.48, 300.0, -0.2233)])
+    assert crossing(stages.drop(columns="prior_reconstruction")) == pytest.approx(0.41 / 0.0025)
+
+
 def test_the_collapsed_branch_of_other_seeds_counts():
     own = branches([(0.03, 40.0, -0.2208)], [(0.48, 0.0, -0.2225)])
     other = branches([(0.02, 20.0, -0.2215)], [(0.48, 0.0, -0.2233)])
