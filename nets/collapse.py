@@ -279,7 +279,7 @@ def crossing(stages: pd.DataFrame, others: pd.DataFrame | None = None) -> float:
 
 def outcome(figures: Mapping[Hashable, Any]) -> Outcome:
     """Of a model with its beta, its regime and the figures validation_reconstruction, validation_kl, validation_energy,
-    prior_reconstruction and energy_mean.  On older cards, without a prior_reconstruction, the held-out one stands for it.
+    prior_reconstruction and energy_mean.  Older cards have no prior_reconstruction; the held-out one stands for it.
     """
     if figures["regime"] == "hamiltonian collapse":
         level = figures.get("prior_reconstruction", math.nan)
