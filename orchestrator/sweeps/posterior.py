@@ -34,7 +34,7 @@ class PosteriorScan(TrialProgram):
     """
 
     name: Literal["posterior"] = "posterior"
-    betas: Annotated[tuple[PositiveFloat, ...], Field(min_length=2, max_length=1000)] = (1e-3, 0.01, 0.1)
+    betas: Annotated[tuple[PositiveFloat, ...], Field(min_length=2, max_length=1000)] = (1e-3, 0.01, 0.1, 1.0)
     refine: Annotated[int, Field(ge=0, le=100)] = 4
     warmup_steps: Annotated[int, Field(gt=0, le=10**9)] = 1000
 
