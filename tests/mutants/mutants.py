@@ -276,8 +276,8 @@ MUTANTS += [
     Mutant(
         "a collapsed model by what it makes of its input",
         "nets/collapse.py",
-        'figures["prior_reconstruction"], figures["energy_mean"]',
-        'figures["validation_reconstruction"], figures["energy_mean"]',
+        'figures.get("prior_reconstruction", math.nan)',
+        "math.nan",
         "tests/nets/test_collapse.py",
     ),
     Mutant(

@@ -145,7 +145,8 @@ MAKING = sorted(set(COMMANDS) - LOOKING)
 
 def test_commands_that_make_something_are_these():
     made = (
-        "anneal temper import export train sweep optimize sample evaluate reconstruct map ddls field interpolate invert"
+        "anneal temper import export train sweep optimize sample evaluate reconstruct map ddls field interpolate "
+        "invert reproduce"
     )
     assert sorted(made.split()) == MAKING
 
@@ -183,6 +184,7 @@ ARGUMENTS = {
     "field": ["anything"],
     "interpolate": ["anything", "prior:1", "prior:2"],
     "invert": ["anything", "prior:1"],
+    "reproduce": ["evae-2021"],
 }
 
 
@@ -238,7 +240,7 @@ def test_the_defaults_that_help_states_are_those_of_the_request(name, monkeypatc
             continue
         assert stated[1] == said(default), f"--{key}"
         checked += 1
-    assert checked or name in ("train", "sweep")  # which start from a file
+    assert checked or name in ("train", "sweep", "reproduce")  # which start from a file
     assert getattr(config, "seed", 0) == 0
 
 
@@ -253,8 +255,8 @@ def test_the_defaults_that_help_states_are_those_of_the_request(name, monkeypatc
         ("import --B 0.1 --boundary wire", {"hamiltonian.B": 0.1, "hamiltonian.boundary": "wire"}),
         ("export --rows 1:2 --form npy", {"rows": "1:2", "form": "npy"}),
         ("train --steps 7 --workers 1:2 --gpu", {"steps": 7, "resources.workers": (1, 2), "resources.gpus": 1}),
-        ("sweep --seeds 3 --metric gamma_upper --mode max", {"seeds": 3, "metric": "gamma_upper", "mode": "max"}),
-        ("sweep --quick", {"steps": 60, "dataset.configurations": 1000}),
+        ("sweep --seeds 3 --metric gamma_up_upper --mode max", {"seeds": 3, "metric": "gamma_up_upper", "mode": "max"}),
+        ("sweep --quick", {"steps": 200, "dataset.configurations": 1000}),
         ("sweep --scale quick --set steps=61", {"steps": 61, "dataset.configurations": 1000}),
         ("optimize --optimizer gradient --population 7", {"optimizer.name": "gradient", "optimizer.population": 7}),
         ("optimize --objective energy_min --iterations 3", {"objective.name": "energy_min", "iterations": 3}),

@@ -9,9 +9,11 @@ import torch
 
 from orchestrator.config import load
 from orchestrator.data.run import make_here
+from orchestrator.lease import lease
 from orchestrator.sweeps import collapse, collapsed_state, run
 from orchestrator.sweeps.collapsed_state import TITLE, compare
 from orchestrator.sweeps.request import SweepConfig
+from orchestrator.sweeps.tuning import Outcome
 from orchestrator.training import loop
 from orchestrator.training.request import TrainConfig
 from physics import ground_state
@@ -123,7 +125,8 @@ def test_page_and_card_of_a_sweep_say_it(tiny, store, monkeypatch):
     monkeypatch.setattr(collapse, "regime", lambda *_: ONE_STATE)
     monkeypatch.setattr(collapsed_state, "MOST_UPDATES", 5e6)
     monkeypatch.setattr(ground_state, "REFERENCE_ROUNDS", 50)
-    run._commit(config, store, [(trial, [name for name, _ in made])])
+    with lease(store, "sweeps", config.name) as held:
+        run._commit(config, store, [Outcome(trial, [name for name, _ in made])], held)
     card = store.card("sweeps", config.name)
     rows = card["figures"]["collapsed"]
     assert [row["state"].split(",")[0] for row in rows] == ["trial 0", "ground state", "annealing", "tempering"]

@@ -93,7 +93,7 @@ def test_what_one_worker_alone_finds_all_go_by(data, tmp_path):
         group(train, data.path, str(tmp_path))
         (one, history), other = (torch.load(tmp_path / f"{number}.pt", weights_only=False) for number in (0, 1))
         assert (one, history) == other == (CONFIG.name, data.card("models", CONFIG.name)["history"])
-        assert [entry["step"] for entry in history] == [50, 100, 120]
+        assert [entry["step"] for entry in history] == [25, 50, 75, 100, 120]
 
 
 def decide(folder):

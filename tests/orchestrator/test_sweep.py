@@ -128,7 +128,7 @@ def test_the_dashboard_of_optuna_opens_the_study(swept):
             "wsgi.input": io.BytesIO(),
             "wsgi.errors": io.StringIO(),
         }
-        body = b"".join(app(environ, lambda status, headers: answer.append(status)))
+        body = b"".join(app(environ, lambda status, headers, _=None: answer.append(status)))
         assert answer == ["200 OK"]
         return json.loads(body)
 

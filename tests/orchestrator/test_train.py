@@ -43,12 +43,12 @@ def checkpoint(store: Store) -> Path:
 
 def test_the_artifact_decodes_and_has_its_figures_and_page(trained):
     card = trained.card("models", NAME)
-    assert [entry["step"] for entry in card["history"]] == [50, 100, 150, 200]
+    assert [entry["step"] for entry in card["history"]] == [*range(25, 201, 25)]
     assert set(networks(trained)) == {
         f"{NAME}/{part}.safetensors" for part in ("generator", "encoder", "discriminator")
     }
     model = TrainedModel(NAME, trained).decoder
-    states = decode(model, prior(100, 8, 0))
+    states = decode(model, prior(loop.GENERATED, 8, 0))
     assert CONFIG.dataset.hamiltonian.energy(states).mean().item() == pytest.approx(
         card["figures"]["energy_mean"], abs=1e-5
     )
