@@ -27,6 +27,7 @@ from orchestrator.evaluation import run as evaluation
 from orchestrator.evaluation.request import SampleConfig
 from orchestrator.store import Store
 from orchestrator.training import run
+from orchestrator.training.loop import GENERATED
 from orchestrator.training.request import Resources, TrainConfig
 from orchestrator.training.trained import TrainedModel
 
@@ -48,7 +49,7 @@ def test_the_artifact_decodes_and_has_its_figures_and_page(trained):
         f"{NAME}/{part}.safetensors" for part in ("generator", "encoder", "discriminator")
     }
     model = TrainedModel(NAME, trained).decoder
-    states = decode(model, prior(loop.GENERATED, 8, 0))
+    states = decode(model, prior(GENERATED, 8, 0))
     assert CONFIG.dataset.hamiltonian.energy(states).mean().item() == pytest.approx(
         card["figures"]["energy_mean"], abs=1e-5
     )
