@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from nets.collapse import crossing, interval
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig
 from orchestrator.data.run import SECONDS_PER_UPDATE, make
@@ -29,7 +30,9 @@ TEXT = (
     "strongest wave vector of S_z at rest, in degrees modulo 60 of skyrmions and 180 of stripes; gap how far an energy "
     "lies above that of the ground state, in per cent of its size. Annealing and tempering: the lowest state of as "
     f"many spin updates as the trainings of a chain cost at {1e9 * SECONDS_PER_UPDATE:g} ns each, to one digit, and "
-    f"{MOST_UPDATES:.0g} at most; share is that of the cost."
+    f"{MOST_UPDATES:.0g} at most; share is that of the cost. gamma_ground is where the losses of the diverse models "
+    "of a trial meet that of a model which makes the ground state, whatever state the trial has collapsed onto; of the "
+    "ground state the geometric mean of all trials, with its 95 % interval."
 )
 Rows = list[dict[str, Any]]
 
@@ -73,6 +76,7 @@ def compare(
         cost = cpus * _seconds(stages[stages["trial"].isin(here["trial"])], store) / len(here)
         try:
             found, made = _compared(dataset, here, pictures, cost, store)
+            _meet(stages, here, found)
         except ValueError as error:
             return Collapsed(sections=[Section(TITLE, f"Not compared: {error}.")])
         rows += [{"dataset": name, **row} for row in found]
@@ -127,6 +131,22 @@ def _with_gaps(rows: Rows) -> Rows:
     return rows
 
 
+def _meet(stages: pd.DataFrame, lowest: pd.DataFrame, rows: Rows) -> None:
+    """Into the rows: gamma where the diverse branch of each trial meets that of a model that makes the ground state.
+
+    Its reconstruction is that of the lowest collapsed model, which all states of the same magnetisation have.
+    """
+    ground = next(row for row in rows if row["state"] == GROUND_STATE)
+    best = lowest.loc[[lowest["energy_mean"].idxmin()]].assign(energy_mean=ground["energy"])
+    for row, model in zip(rows, lowest.to_dict("records"), strict=False):
+        chain = stages[(stages["trial"] == model["trial"]) & (stages["beta"] == model["beta"])]
+        if (meeting := crossing(chain, best)) > 0:
+            row["gamma_ground"] = meeting
+    found = [row["gamma_ground"] for row in rows if "gamma_ground" in row]
+    names = ("gamma_ground", "gamma_ground_low", "gamma_ground_high")
+    ground |= {name: value for name, value in zip(names, interval(found), strict=True) if np.isfinite(value)}
+
+
 def _dataset(dataset: DatasetConfig, search: Search) -> DatasetConfig:
     return DatasetConfig(
         L=dataset.L, hamiltonian=dataset.hamiltonian, sampler=search.sampler, configurations=search.runs
@@ -154,6 +174,16 @@ def _shown(rows: Rows) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     for key in ("energy", "energy_at_rest"):
         table[key] = [f"{value:.6f}" if np.isfinite(value) else "-" for value in table[key]]
+    if "gamma_ground" in table:
+        table["gamma_ground"] = [_with_interval(row) for row in rows]
+    intervals = [key for key in ("gamma_ground_low", "gamma_ground_high") if key in table]
     shared = ["dataset"] if table["dataset"].nunique() == 1 else []
     named = {"charge": "W", "charge_at_rest": "W_at_rest", "gap": "gap (%)", "gap_at_rest": "gap_at_rest (%)"}
-    return table.drop(columns=shared).rename(columns=named)
+    return table.drop(columns=[*shared, *intervals]).rename(columns=named)
+
+
+def _with_interval(row: dict[str, Any]) -> str:
+    if "gamma_ground" not in row:
+        return "-"
+    ends = [f"{row[f'gamma_ground_{end}']:.4g}" for end in ("low", "high") if f"gamma_ground_{end}" in row]
+    return f"{row['gamma_ground']:.4g}" + f" [{', '.join(ends)}]" * bool(ends)

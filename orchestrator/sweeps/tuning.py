@@ -55,6 +55,7 @@ def run_trials(config: SweepConfig, store: Store, held: Lease) -> list[Outcome]:
     alone = {"cpu": resources.cpus, "gpu": resources.gpus}
     needed = {"cpu": 0, "memory": TRIAL_BYTES} if resources.workers[1] > 1 else alone
 
+    # A process that imports torch takes as long as 50 steps; one goes on to the next trial where each ends by itself.
     def trainable(parameters: dict[str, Any]) -> None:
         run_trial(_trial(config, parameters), config, store)
 
@@ -68,6 +69,7 @@ def run_trials(config: SweepConfig, store: Store, held: Lease) -> list[Outcome]:
                 search_alg=searcher,
                 scheduler=None if config.pruner == "none" else _Pruning(searcher),
                 num_samples=proposals.total,
+                reuse_actors=config.pruner == "none" and config.time_limit is None and needed is alone,
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,14 +62,20 @@ def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "store"))
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Store], object]) -> Store:
+    """A store of this process with what is made: by one of the processes that test, while the others wait for it."""
+    together = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    make(Store(str(together / name)))
+    return Store(str(shutil.copytree(together / name, factory.mktemp(name) / "store")))
+
+
 @pytest.fixture(scope="session")
 def swept(tiny: Path, tmp_path_factory: pytest.TempPathFactory, on_ray: None) -> tuple[SweepConfig, Store]:
     """An undisturbed sweep of the tiny space."""
     from orchestrator.sweeps import run
 
-    config, store = load(SweepConfig, str(tiny)), Store(str(tmp_path_factory.mktemp("swept") / "store"))
-    run.run(config, store)
-    return config, store
+    config = load(SweepConfig, str(tiny))
+    return config, made_once(tmp_path_factory, "swept", lambda store: run.run(config, store))
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +85,7 @@ def trained(on_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
     from orchestrator.training import run
 
-    store = Store(str(tmp_path_factory.mktemp("trained") / "store"))
-    run.run(HYBRID, store)
-    return store
+    return made_once(tmp_path_factory, "trained", lambda store: run.run(HYBRID, store))
 
 
 @pytest.fixture(scope="session")

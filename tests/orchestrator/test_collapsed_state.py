@@ -35,7 +35,8 @@ ONE_STATE = "hamiltonian collapse"
 
 def stages(regimes=("diverse", ONE_STATE, ONE_STATE), energies=(-0.36, -0.35, -0.34)):
     rows = {"trial": 0, "seed": 3, "gamma": [0.0, 10, 100], "regime": regimes, "energy_mean": energies}
-    return pd.DataFrame({**rows, "model": ["m0", "m1", "m2"]})
+    losses = {"validation_reconstruction": 0.03, "validation_kl": 40.0, "validation_energy": -0.35}
+    return pd.DataFrame({**rows, **losses, "beta": 1e-3, "prior_reconstruction": 0.46, "model": ["m0", "m1", "m2"]})
 
 
 @pytest.fixture(autouse=True)
@@ -81,8 +82,22 @@ def test_a_collapsed_state_is_held_against_the_exact_ground_state(known, picture
         assert 0.3 < rows[name]["share"] < 3
     assert len(table.parents) == 2 and all(known.card(*place.split("/")) for place in table.parents)
     json.dumps(table.rows, allow_nan=False)
+    meeting = (0.46 - 0.03 - 1e-3 * 40) / (-0.35 - exact["energy"])
+    assert found["gamma_ground"] == pytest.approx(meeting) == exact["gamma_ground"]
     (section,) = table.sections
     assert section.title == TITLE and len(section.rows) == 4 and "dataset" not in section.rows
+
+
+def test_trials_meet_the_ground_state_whatever_they_collapsed_onto(known, pictures):
+    """Two that differ in the energy of their collapsed state alone have one gamma_ground, the line of the lower one."""
+    first, second = stages(), stages(energies=(-0.36, -0.34, -0.33)).assign(trial=1, seed=4)
+    table = compare(pd.concat([first, second], ignore_index=True), [training()] * 2, pictures, 1, known)
+    one, two, ground = table.rows[:3]
+    assert one["gamma_ground"] == two["gamma_ground"] == pytest.approx(ground["gamma_ground"])
+    assert ground["gamma_ground_low"] == pytest.approx(ground["gamma_ground_high"])
+    (section,) = table.sections
+    number = f"{one['gamma_ground']:.4g}"
+    assert section.rows["gamma_ground"].tolist() == [number, number, f"{number} [{number}, {number}]", "-", "-"]
 
 
 def test_where_the_ground_state_is_not_known_tempering_looks_for_it(known, pictures, monkeypatch):
