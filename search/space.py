@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from physics.registry import Settings
+from physics.registry import Later, Settings, shown
 
 
 class Range(Settings):
-    """Values that a swept key may take: exactly one of these, at most 10,000 of a choice."""
+    """Values that a swept key may take: exactly one of a fixed one, a choice of at most 10,000, and ranges of numbers.
+
+    Attributes:
+        when: keys of the space before this one and values of theirs; the key varies only where all of them have one
+            of those values, and elsewhere stays what it is without the space.
+    """
 
     fixed: Any = None
     choice: Annotated[tuple[Any, ...], Field(max_length=10_000)] | None = None
     uniform: tuple[float, float] | None = None
     log_uniform: tuple[float, float] | None = None
     integer: tuple[int, int] | None = None
+    when: Annotated[dict[str, tuple[Any, ...]] | None, Later()] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -29,11 +34,19 @@ class Range(Settings):
             return {"choice": tuple(map(_number, value))}
         return value if isinstance(value, Mapping | Range) else {"fixed": value}
 
+    @field_validator("when", mode="before")
+    @classmethod
+    def _each_a_choice(cls, when: Any) -> Any:
+        if not isinstance(when, Mapping):
+            return when
+        return {key: tuple(values) if isinstance(values, list | tuple) else (values,) for key, values in when.items()}
+
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        kinds = [name for name in type(self).model_fields if name != "when"]
+        given = [name for name in kinds if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"expected one of {', '.join(type(self).model_fields)}, found {given or 'none'}")
+            raise ValueError(f"expected one of {', '.join(kinds)}, found {given or 'none'}")
         if self.choice is not None and not self.choice:
             raise ValueError("choice: expected at least one value, found an empty range")
         bounds = self.bounds
@@ -42,6 +55,10 @@ class Range(Settings):
         if self.log_uniform and self.log_uniform[0] <= 0:
             raise ValueError(f"log_uniform: expected low > 0, found {self.log_uniform[0]:g}")
         return self
+
+    def applies(self, point: Mapping[str, Any]) -> bool:
+        """Whether the key varies at a point, by the keys before it."""
+        return all(point.get(key) in values for key, values in (self.when or {}).items())
 
     @property
     def values(self) -> tuple[Any, ...] | None:
@@ -83,8 +100,31 @@ def _number(value: Any) -> Any:
         return value
 
 
+def check_conditions(space: Mapping[str, Range]) -> None:
+    """Raise ValueError unless every condition is met by some values of a key that comes before its own."""
+    known: dict[str, Range] = {}
+    for key, values in space.items():
+        for other, wanted in (values.when or {}).items():
+            if other not in known:
+                raise ValueError(f"space.{key}.when: expected a key of the space before it, found {shown(other)}")
+            possible = known[other].values
+            for value in wanted:
+                if possible is not None and value not in possible:
+                    expected = ", ".join(map(shown, possible))
+                    raise ValueError(f"space.{key}.when.{other}: expected one of {expected}, found {shown(value)}")
+        known[key] = values
+
+
+def point_of(space: Mapping[str, Range], key: str, value: Any) -> dict[str, Any]:
+    """A point at which a key has a value, with no more keys than that takes."""
+    point: dict[str, Any] = {}
+    for other, values in (space[key].when or {}).items():
+        point |= point_of(space, other, values[0])
+    return {**point, key: value}
+
+
 def size_of(space: Mapping[str, Range]) -> int | None:
-    """How many points a finite space has; None of a space that is not finite."""
+    """How many points a finite space has at most; None of a space that is not finite."""
     values = [known for known in (values.values for values in space.values()) if known is not None]
     return math.prod(map(len, values)) if len(values) == len(space) else None
 
@@ -93,5 +133,11 @@ def grid_of(space: Mapping[str, Range]) -> list[dict[str, Any]] | None:
     """Every point of a finite space, the last key varying fastest; None of a space that is not finite."""
     if size_of(space) is None:
         return None
-    values = [values.values or () for values in space.values()]
-    return [dict(zip(space, combination, strict=True)) for combination in itertools.product(*values)]
+    points: list[dict[str, Any]] = [{}]
+    for key, values in space.items():
+        points = [
+            {**point, **more}
+            for point in points
+            for more in ([{key: value} for value in values.values or ()] if values.applies(point) else [{}])
+        ]
+    return points

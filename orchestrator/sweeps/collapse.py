@@ -132,7 +132,7 @@ class CollapseScan(TrialProgram):
         """
         final = stages[stages["beta"] == stages["trial"].map(summary.set_index("trial")["beta"])]
         common: dict[Any, float] = {}
-        for _, part in summary.groupby(_point_keys(summary, ("beta", *THRESHOLD)), sort=False):
+        for _, part in summary.groupby(_point_keys(summary, ("beta", *THRESHOLD)), sort=False, dropna=False):
             seeds = final[final["trial"].isin(part["trial"])]
             common |= {trial: crossing(chain, seeds) for trial, chain in seeds.groupby("trial")}
         summary = summary.assign(gamma_crossing=summary["trial"].map(common))
@@ -208,7 +208,7 @@ def pooled(summary: pd.DataFrame, figures: tuple[str, ...], reported: tuple[str,
     """Figures of trials that differ in their seed alone, a row a point, with their intervals."""
     keys = _point_keys(summary, reported)
     rows = []
-    for point, part in summary.groupby(keys, sort=False):
+    for point, part in summary.groupby(keys, sort=False, dropna=False):
         row = {**dict(zip(keys, point, strict=True)), "seeds": len(part)}
         for figure in figures:
             if part[figure].notna().any():

@@ -29,7 +29,7 @@ LEGEND = (
 def sweep_page(config: SweepConfig, finished: Finished, origin: Origin) -> dict[str, bytes]:
     """The page, and pictures of the metrics where keys with several numbers were swept."""
     metrics = list(config.objectives)
-    swept = [key for key in config.space if finished.summary[key].nunique() > 1]
+    swept = [key for key in config.space if key in finished.summary and finished.summary[key].nunique() > 1]
     numbers = [key for key in swept if pd.api.types.is_numeric_dtype(finished.summary[key])]
     known = finished.summary.dropna(subset=metrics)
     data = pd.DataFrame(finished.data).T.rename_axis("data set").reset_index()
@@ -57,7 +57,8 @@ def _summary(config: SweepConfig, known: pd.DataFrame) -> str:
         return f"{about}: {wanted}; {int(known['front'].sum())} of {len(known)} trials are on the front."
     metric, mode = config.objective
     best = known.sort_values(metric, ascending=mode == "min").iloc[0]
-    point = ", ".join(f"{key} = {figure_text(best[key])}" for key in [*config.space, "seed"])
+    varied = [key for key in [*config.space, "seed"] if key in known and pd.notna(best[key])]
+    point = ", ".join(f"{key} = {figure_text(best[key])}" for key in varied)
     span = f"{known[metric].min():.4g} to {known[metric].max():.4g}"
     if config.level is not None:
         return f"{about}: where {metric} crosses {config.level:g}; it is {span}."
@@ -76,7 +77,7 @@ def _pictures(config: SweepConfig, finished: Finished, known: pd.DataFrame, numb
         text = f"{config.objective[0]} by colour. {LEGEND if finished.phases else ''}"
         if config.level is not None:
             text += f" Dashed: where a Gaussian process through all trials is at {config.level:g}."
-        map_of = _map(config, known, numbers, finished.phases)
+        map_of = _map(config, known.dropna(subset=numbers), numbers, finished.phases)
         sections.append(Section("The map", text, map_of, "map.png", cover=True))
     if len(config.objectives) > 1:
         text = "The first two metrics. On the front no trial is better in all of them."

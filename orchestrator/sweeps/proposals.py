@@ -77,8 +77,8 @@ class Proposals:
         self.total = config.seeds * len(self.points) if self.points is not None else config.trials or 0
         self.batch = self.total if finite and config.pruner == "none" else min(config.proposed, self.total)
         number = IntDistribution(0, self.total - 1) if finite else CategoricalDistribution(list(range(config.seeds)))
-        space = {} if finite else config.space
-        self.distributions = {**{key: distribution(values) for key, values in space.items()}, "number": number}
+        self.space = {} if finite else config.space
+        self.distributions = {**{key: distribution(values) for key, values in self.space.items()}, "number": number}
         self.study = self._study()
         self._asked = 0
         self._waiting: list[OptunaTrial] = []
@@ -107,13 +107,21 @@ class Proposals:
                 if self.points is not None:
                     self.study.enqueue_trial({"number": self._asked})
                 with quiet():
-                    self._waiting.append(self.study.ask(self.distributions))
+                    self._waiting.append(self._drawn())
                 self._asked += 1
         if not self._waiting:
             return None
         trial = self._waiting.pop(0)
         self._open[trial.number] = _Open(trial)
         return trial.number, trial.params
+
+    def _drawn(self) -> OptunaTrial:
+        """A trial of the study with a value of each key that varies at its point, and the number of its seed."""
+        trial = self.study.ask()
+        for key, kind in self.distributions.items():
+            if key not in self.space or self.space[key].applies(trial.params):
+                _suggest(trial, key, kind)
+        return trial
 
     def prune(self, number: int, step: int, value: float) -> bool:
         """Whether a trial is to end, now that its metric is known after ``step`` trainings; NaN says nothing."""
@@ -146,6 +154,15 @@ class Proposals:
             modes = self.config.objectives.values()
             values = [worst(mode) if math.isnan(v) else v for v, mode in zip(one.values, modes, strict=True)]
         self.study.tell(one.trial, values, one.state)
+
+
+def _suggest(trial: OptunaTrial, key: str, kind: BaseDistribution) -> None:
+    if isinstance(kind, CategoricalDistribution):
+        trial.suggest_categorical(key, kind.choices)
+    elif isinstance(kind, IntDistribution):
+        trial.suggest_int(key, kind.low, kind.high)
+    elif isinstance(kind, FloatDistribution):
+        trial.suggest_float(key, kind.low, kind.high, log=kind.log)
 
 
 @contextlib.contextmanager

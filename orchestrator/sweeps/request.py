@@ -12,7 +12,7 @@ from orchestrator.sweeps.program import AnyTrialProgram, Mode, TrialProgram
 from orchestrator.sweeps.single import SingleTraining
 from orchestrator.training.request import TrainConfig
 from physics.registry import Later, digest, explained, nearest, setting, shown
-from search.space import Range, grid_of, size_of
+from search.space import Range, check_conditions, grid_of, point_of, size_of
 
 MOST_TRIALS = 10_000
 Search = Literal["qmc", "random", "tpe", "gp", "cmaes", "boundary"]
@@ -91,9 +91,10 @@ class SweepConfig(TrainConfig):
             raise ValueError(
                 f"space: expected at most {MOST_TRIALS} points times seeds, found {(size or 1) * self.seeds}"
             )
+        check_conditions(self.space)
         for key, values in self.space.items():
             for value in values.examples:
-                self.at({key: value})
+                self.at(point_of(self.space, key, value))
         training, program = self.at({}).training, self.trial
         program.check(training)
         known = program.reported(training)
@@ -132,6 +133,10 @@ class SweepConfig(TrainConfig):
             raise ValueError(f"level: expected {expected}, found {self.level}")
         if self.search == "boundary":
             for key, values in self.space.items():
+                if values.when:
+                    raise ValueError(
+                        f"space.{key}.when: expected none for search: boundary, found {shown(values.when)}"
+                    )
                 if not values.bounds and len(values.values or ()) > 1:
                     raise ValueError(f"space.{key}: expected a range of numbers for search: boundary, found a choice")
 

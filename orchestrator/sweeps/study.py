@@ -43,7 +43,8 @@ class Told:
 def study_file(name: str, space: Mapping[str, Range], objectives: Mapping[str, Mode], told: Iterable[Told]) -> bytes:
     """An SQLite file with the one study ``name``, its trials in the order given."""
     told = list(told)
-    distributions = {key: _distribution(values, [one.point[key] for one in told]) for key, values in space.items()}
+    found = {key: [one.point[key] for one in told if key in one.point] for key in space}
+    distributions = {key: _distribution(values, found[key]) for key, values in space.items() if found[key]}
     with quiet(), tempfile.TemporaryDirectory(prefix="orch-study-") as folder:
         storage = optuna.storages.RDBStorage(f"sqlite:///{folder}/{FILE}")
         directions = ["minimize" if mode == "min" else "maximize" for mode in objectives.values()]
@@ -62,11 +63,12 @@ def _frozen(one: Told, distributions: dict[str, BaseDistribution]) -> FrozenTria
     single = len(last) == 1
     reports = {step: values[0] for step, values in enumerate(one.values, 1) if single and not math.isnan(values[0])}
     begun, ended = _times(one.cards)
+    varied = {key: kind for key, kind in distributions.items() if key in one.point}
     frozen = optuna.create_trial(
         state=state,
         values=last if state == TrialState.COMPLETE else None,
-        params={key: _plain(one.point[key]) for key in distributions},
-        distributions=distributions,
+        params={key: _plain(one.point[key]) for key in varied},
+        distributions=varied,
         intermediate_values=reports,
         user_attrs=dict(one.about),
     )

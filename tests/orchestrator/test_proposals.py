@@ -6,6 +6,7 @@ import random
 import pytest
 
 from orchestrator.config import load
+from orchestrator.errors import RequestError
 from orchestrator.sweeps.proposals import Proposals
 from orchestrator.sweeps.request import SweepConfig
 
@@ -117,3 +118,51 @@ def test_a_boundary_is_searched_in_batches_that_keep_apart():
     near = [0.003 < diversity(point)[0] < 0.99 for point in points]
     assert sum(near[16:]) > 6
     assert sum(near[16:]) > 2 * sum(near[:8])
+
+
+RAMPED = {
+    "system.beta": [1e-5, 1e-4, 1e-3],
+    "system.beta_ramp": {"choice": [0.1, 0.2], "when": {"system.beta": [1e-4, 1e-3]}},
+}
+
+
+def test_a_conditional_key_varies_only_where_its_condition_holds():
+    config = load(SweepConfig, settings={"system.name": "evae-2021", "space": RAMPED})
+    assert config.points() == [
+        {"system.beta": 1e-5},
+        *({"system.beta": beta, "system.beta_ramp": ramp} for beta in (1e-4, 1e-3) for ramp in (0.1, 0.2)),
+    ]
+    assert [trial.training.system.beta_ramp for trial in config.grid()] == [0.0, 0.1, 0.2, 0.1, 0.2]
+
+
+@pytest.mark.parametrize("search", ["qmc", "random", "tpe", "gp", "cmaes"])
+def test_a_conditional_key_is_drawn_only_where_its_condition_holds(search):
+    space = {
+        **SPACE,
+        "batch": [16, 32],
+        "system.beta_ramp": {"uniform": [0.1, 0.9], "when": {"batch": 16}},
+        "system.gamma": {"log_uniform": [1, 10], "when": {"batch": 32}},
+    }
+    config = load(SweepConfig, settings={**DRAWN, "space": space, "search": search})
+    points, _ = run(config, 1)
+    assert {point["batch"] for point in points} == {16, 32}
+    for point in points:
+        assert ("system.beta_ramp" in point) == (point["batch"] == 16) == ("system.gamma" not in point)
+    assert run(config, 2)[0] == points
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ({"system.gamma": 1}, "expected a key of the space before it, found 'system.gamma'"),
+        (
+            {"system.beta": 0.5},
+            "space.system.beta_ramp.when.system.beta: expected one of 1e-05, 0.0001, 0.001, found 0.5",
+        ),
+    ],
+)
+def test_a_condition_that_cannot_hold_is_refused(when, said):
+    space = {**RAMPED, "system.beta_ramp": {"choice": [0.1, 0.2], "when": when}}
+    with pytest.raises(RequestError) as error:
+        load(SweepConfig, settings={"system.name": "evae-2021", "space": space})
+    assert said in str(error.value)

@@ -64,6 +64,18 @@ def test_several_metrics_have_a_front(store):
     assert sorted(tuple(trial.values) for trial in study.trials) == sorted(values)
 
 
+def test_a_conditional_key_is_in_the_tables_of_its_own_trials_alone(store):
+    ramp = {"uniform": [0.1, 0.9], "when": {"system.beta": 1e-3}}
+    settings = {**TINY, "space": {"system.beta": [1e-4, 1e-3], "system.beta_ramp": ramp}, "trials": 6}
+    name, card = run.run(load(SweepConfig, settings=settings), store)
+    rows = card["figures"]["summary"]
+    assert {row["system.beta"] for row in rows} == {1e-4, 1e-3}
+    assert all((row["system.beta_ramp"] is None) == (row["system.beta"] == 1e-4) for row in rows)
+    for trial in study_of(store, name).trials:
+        assert ("system.beta_ramp" in trial.params) == (trial.params["system.beta"] == 1e-3)
+    assert (Path(store.folder("sweeps", name)) / "map.png").exists()
+
+
 def test_a_boundary_is_drawn_on_a_map_with_what_is_expected_of_it(store):
     settings = {**TINY, "space": WEIGHTS, "trials": 12, "search": "boundary", "level": 0.1, "metric": "diversity"}
     name, card = run.run(load(SweepConfig, settings={**settings, "mode": "max"}), store)
