@@ -24,7 +24,7 @@ DIVERSE = 0.5  # of the data's k-space MSE; above it a model is fit for searchin
 DATA_DEVIATIONS = 3  # standard deviations above the data's mean energy: the highest that still counts as the data's
 
 Regime = Literal["diverse", "hamiltonian collapse", "posterior collapse", "far from the prior"]
-Direction = Literal["up", "down", "cold"]
+Direction = Literal["up", "collapsed", "down", "cold"]
 
 
 def regime(diversity: float, energy: float, highest: float, active_units: float) -> Regime:
@@ -342,7 +342,10 @@ def threshold(stages: pd.DataFrame) -> dict[str, float]:
 
 
 def directions(stages: pd.DataFrame) -> list[Direction]:
-    """How gamma came to each stage: down from a collapsed model, cold from random weights, or up.
+    """How gamma came to each stage: up from a diverse model, along from a collapsed one, down from it, or cold.
+
+    "collapsed" says nothing of where models fall: one continued from a collapsed model at a higher gamma.  "cold" is
+    from random weights.
 
     Args:
         stages: with the columns gamma, regime, model and parent, the model that a stage continues.
@@ -352,8 +355,8 @@ def directions(stages: pd.DataFrame) -> list[Direction]:
     found: list[Direction] = []
     for row in rows:
         before = known.get(row["parent"])
-        if before is not None and before["regime"] == "hamiltonian collapse" and before["gamma"] > row["gamma"]:
-            found.append("down")
+        if before is not None and before["regime"] == "hamiltonian collapse":
+            found.append("down" if before["gamma"] > row["gamma"] else "collapsed")
         else:
             found.append("cold" if before is None and row["gamma"] > 0 else "up")
     return found

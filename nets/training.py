@@ -184,7 +184,7 @@ def _fall_of_rates(
     weights = system.settings.loss_weights
     losses = [sum(weight * window[name] for name, weight in weights.items()) for window in windows]
     found = settled_step([window["step"] for window in windows], losses, system.settings.ramp * last)
-    falls = (last + 1) // 2
+    falls = last // 2
     return (falls, last) if found is None or found > falls else (found, 2 * found)
 
 

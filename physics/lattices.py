@@ -69,6 +69,9 @@ def skyrmion_ground_state(magnet: ChiralMagnet, L: int) -> Lattice:
     """
     if magnet.boundary != "periodic" or magnet.mask is not None or not magnet.D:
         raise ValueError("lattice: expected a periodic magnet with D and without a mask")
+    if magnet.B < 0:  # E(-S, -B) = E(S, B)
+        up = skyrmion_ground_state(magnet.model_copy(update={"B": -magnet.B}), L)
+        return Lattice(-up.spins, up.cell)
     expected = math.sqrt(3) / 2 * (L / magnet.period) ** 2
     numbers = range(max(1, math.floor(TRIED[0] * expected)), math.ceil(TRIED[1] * expected) + 1)
     tried = [cell for n in numbers for cell in cells(n) if cell.spacing() >= CLOSEST]
@@ -92,6 +95,8 @@ def interstitial(magnet: ChiralMagnet, L: int) -> np.ndarray:
 
     Source: E-VAE (2021), figure 4.
     """
+    if magnet.B < 0:
+        return -interstitial(magnet.model_copy(update={"B": -magnet.B}), L)
     points = skyrmion_ground_state(magnet, L).cell.points(L)
     spins = relax(magnet, _skyrmions(magnet, L, np.concatenate((points, [hole(points, L)])))[None], SWEEPS)
     if _charges(spins)[0] != len(points) + 1:

@@ -20,8 +20,8 @@ FIRST = 8  # points that are spread evenly, before any are proposed
 class BoundarySampler(optuna.samplers.BaseSampler):
     """Points where the straddle of a Gaussian process is large, see :mod:`search.level_set`.
 
-    The first :data:`FIRST` are a Sobol sequence.  Trials that still run count as if they had the value that is expected
-    of them, so those of a batch keep apart.
+    The first :data:`FIRST` are a Sobol sequence.  Trials that still run, and those that ended without a value, count as
+    if they had the value that is expected of them, so the others keep away from them.
 
     Args:
         space: by name, the parameters; those that are a range of numbers are searched.
@@ -49,10 +49,13 @@ class BoundarySampler(optuna.samplers.BaseSampler):
             place = self._spread(trial.number)
         else:
             points, values = map(np.array, zip(*known, strict=True))
-            running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-            pending = [self._place(other) for other in running if other.number != trial.number]
+            unknown = [
+                self._place(other)
+                for other in study.get_trials(deepcopy=False)
+                if other.number != trial.number and (other.value is None or not np.isfinite(other.value))
+            ]
             surface = Surface(points, from_level(values, self.level))
-            place = next_point(surface.believing(np.array(pending)), np.random.default_rng([self.seed, trial.number]))
+            place = next_point(surface.believing(np.array(unknown)), np.random.default_rng([self.seed, trial.number]))
         return {key: values.from_unit(u) for (key, values), u in zip(self.space.items(), place.tolist(), strict=True)}
 
     def sample_independent(

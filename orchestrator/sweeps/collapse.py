@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -132,8 +132,9 @@ class CollapseScan(TrialProgram):
         """
         final = stages[stages["beta"] == stages["trial"].map(summary.set_index("trial")["beta"])]
         common: dict[Any, float] = {}
-        for _, part in summary.groupby(_point_keys(summary, ("beta", *THRESHOLD)), sort=False, dropna=False):
-            seeds = final[final["trial"].isin(part["trial"])]
+        for _, part in _by_point(summary, _point_keys(summary, ("beta", *THRESHOLD))):
+            reached = part["trial"][part["beta"] == part["beta"].max()]  # one that ended early did not reach it
+            seeds = final[final["trial"].isin(reached)]
             common |= {trial: crossing(chain, seeds) for trial, chain in seeds.groupby("trial")}
         summary = summary.assign(gamma_crossing=summary["trial"].map(common))
         return pooled(summary, ("gamma_crossing", "gamma_up", "gamma_down", "gamma_cold"), ("beta", *THRESHOLD))
@@ -155,10 +156,10 @@ class CollapseScan(TrialProgram):
             Section(
                 "Losses and collapse",
                 "Left, against beta on the way up; right, against gamma at the final beta. Dashed: the data. "
-                "Solid: validation, or generated from the prior; dotted: training. Squares: stages at gamma_crossing, "
-                "of a lower learning rate; crosses: gamma falling; triangles: from random weights. "
+                "Solid: validation, or generated from the prior; dotted: training. Squares: stages at gamma_crossing; "
+                "crosses: gamma falling; triangles: from random weights. "
                 "Vertical: gamma_crossing, where the losses of the diverse and the collapsed models are equal.",
-                _curves(finished),
+                _curves(finished, self.gammas),
                 "curves.png",
             ),
             Section(
@@ -208,7 +209,7 @@ def pooled(summary: pd.DataFrame, figures: tuple[str, ...], reported: tuple[str,
     """Figures of trials that differ in their seed alone, a row a point, with their intervals."""
     keys = _point_keys(summary, reported)
     rows = []
-    for point, part in summary.groupby(keys, sort=False, dropna=False):
+    for point, part in _by_point(summary, keys):
         row = {**dict(zip(keys, point, strict=True)), "seeds": len(part)}
         for figure in figures:
             if part[figure].notna().any():
@@ -220,7 +221,15 @@ def pooled(summary: pd.DataFrame, figures: tuple[str, ...], reported: tuple[str,
 
 def _point_keys(summary: pd.DataFrame, reported: tuple[str, ...]) -> list[str]:
     """Columns in which the points of a sweep differ."""
-    return [str(key) for key in summary if key not in ("trial", "seed", *reported)] or [reported[0]]
+    return [str(key) for key in summary if key not in ("trial", "seed", *reported)]
+
+
+def _by_point(summary: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """The trials of each point, all of them where no key varies."""
+    if keys:
+        yield from summary.groupby(keys, sort=False, dropna=False)
+    else:
+        yield (), summary
 
 
 def _bounds(summary: pd.DataFrame) -> str:
@@ -246,24 +255,29 @@ ROWS = [
 """Figure of a card, loss of the training, figure of the data, label."""
 
 
-def _curves(finished: Finished) -> Figure:
-    """Figures 2 and 5 of the E-VAE paper; against beta alone where no stage has a gamma."""
+def _curves(finished: Finished, gammas: Sequence[float]) -> Figure:
+    """Figures 2 and 5 of the E-VAE paper; against beta alone where no stage has a gamma.
+
+    Args:
+        gammas: of the scan; all other stages are those at gamma_crossing.
+    """
     columns = 1 + bool((finished.stages["gamma"] > 0).any())
     figure, axes = figure_of(len(ROWS), columns, (5 * columns, 14), sharex="col", squeeze=False)
     for _, chain in finished.stages.groupby("trial"):
-        slow = chain["rate"] != chain["rate"].iloc[0]
-        chain = chain.assign(way=pd.Series(directions(chain), chain.index).mask(slow, "slow"))
+        between = ~chain["gamma"].isin([0.0, *gammas])
+        chain = chain.assign(way=pd.Series(directions(chain), chain.index).mask(between, "crossing"))
         color = f"C{int(chain['trial'].iloc[0]) % 10}"
         beta = chain.sort_values("order")["beta"].iloc[-1]
         label = f"beta {beta:g}, seed {chain['seed'].iloc[0]}"
         upward = chain[chain["gamma"] == 0].sort_values("beta")
         final = chain[(chain["beta"] == beta) & (chain["gamma"] > 0)].sort_values("gamma")
+        risen = final[final["way"].isin(["up", "collapsed"])]
         for (key, training, *_), row in zip(ROWS, axes, strict=True):
-            for axis, x, part in zip(row, ("beta", "gamma"), (upward, final[final["way"] == "up"]), strict=False):
+            for axis, x, part in zip(row, ("beta", "gamma"), (upward, risen), strict=False):
                 axis.plot(part[x], part[key], "o-", color=color, ms=4, label=label)
                 if training in part:
                     axis.plot(part[x], part[training], ":", color=color)
-            for way, mark in (("down", "x--"), ("cold", "^"), ("slow", "s")):
+            for way, mark in (("down", "x--"), ("cold", "^"), ("crossing", "s")):
                 part = final[final["way"] == way]
                 row[-1].plot(part["gamma"], part[key], mark, color=color, ms=5, lw=0.7, mfc="none")
         meeting = finished.summary.set_index("trial")["gamma_crossing"][chain["trial"].iloc[0]]

@@ -20,6 +20,7 @@ from orchestrator.training.trained import model_card
 from physics.annealing import Annealing
 from physics.chiral import ChiralMagnet
 from physics.ground_state import Search, at_rest, equal_searches, one_digit, reference_search
+from physics.symmetry import is_uniform
 from physics.tempering import Tempering
 
 MOST_UPDATES = 5e9  # of spins, by each of the samplers that are compared: about 20 s of CPU
@@ -28,11 +29,12 @@ TEXT = (
     "Of each trial the state of lowest energy among those stored with the collapsed model of lowest energy: as "
     "generated, and at rest at T = 0 under its own Hamiltonian. W is the topological charge; angle that of the "
     "strongest wave vector of S_z at rest, in degrees modulo 60 of skyrmions and 180 of stripes; gap how far an energy "
-    "lies above that of the ground state, in per cent of its size. Annealing and tempering: the lowest state of as "
-    f"many spin updates as the trainings of a chain cost at {1e9 * SECONDS_PER_UPDATE:g} ns each, to one digit, and "
-    f"{MOST_UPDATES:.0g} at most; share is that of the cost. gamma_ground is where the losses of the diverse models "
-    "of a trial meet that of a model which makes the ground state, whatever state the trial has collapsed onto; of the "
-    "ground state the geometric mean of all trials, with its 95 % interval."
+    "lies above that of the ground state, exact or the lowest that is found here, in per cent of its size. Annealing "
+    "and tempering: the lowest state of as many spin updates as the trainings of a chain cost at "
+    f"{1e9 * SECONDS_PER_UPDATE:g} ns each, to one digit, and {MOST_UPDATES:.0g} at most; share is that of the cost. "
+    "gamma_ground is where the losses of the diverse models of a trial meet that of a model which makes the ground "
+    "state, whatever state the trial has collapsed onto; of the ground state the geometric mean of all trials of one "
+    "point, with its 95 % interval."
 )
 Rows = list[dict[str, Any]]
 
@@ -76,7 +78,8 @@ def compare(
         cost = cpus * _seconds(stages[stages["trial"].isin(here["trial"])], store) / len(here)
         try:
             found, made = _compared(dataset, here, pictures, cost, store)
-            _meet(stages, here, found)
+            if is_uniform(dataset.hamiltonian, dataset.L):
+                _meet(stages, here, found)
         except ValueError as error:
             return Collapsed(sections=[Section(TITLE, f"Not compared: {error}.")])
         rows += [{"dataset": name, **row} for row in found]
@@ -122,8 +125,11 @@ def _compared(
 
 
 def _with_gaps(rows: Rows) -> Rows:
-    """Each with how far its energies lie above that of the ground state, in per cent; not where that is zero."""
-    ground = next(row["energy"] for row in rows if row["state"] == GROUND_STATE)
+    """Each with how far its energies lie above the ground state's, in per cent; not where that is zero.
+
+    If it is not known exactly, it is the lowest of all.
+    """
+    ground = _ground_energy(rows)
     for row in rows:
         for energy, gap in (("energy", "gap"), ("energy_at_rest", "gap_at_rest")):
             if ground and energy in row:
@@ -131,19 +137,28 @@ def _with_gaps(rows: Rows) -> Rows:
     return rows
 
 
+def _ground_energy(rows: Rows) -> float:
+    known = next(row for row in rows if row["state"] == GROUND_STATE)
+    energies = [row[key] for row in rows for key in ("energy", "energy_at_rest") if key in row]
+    return known["energy"] if known["sweeps"] == "exact" else min(energies)
+
+
 def _meet(stages: pd.DataFrame, lowest: pd.DataFrame, rows: Rows) -> None:
     """Into the rows: gamma where the diverse branch of each trial meets that of a model that makes the ground state.
 
-    Its reconstruction is that of the lowest collapsed model, which all states of the same magnetisation have.
+    Its reconstruction is that of the lowest collapsed model: on data that are alike at all sites, states of the same
+    magnetisation have the same.
     """
-    ground = next(row for row in rows if row["state"] == GROUND_STATE)
-    best = lowest.loc[[lowest["energy_mean"].idxmin()]].assign(energy_mean=ground["energy"])
+    best = lowest.loc[[lowest["energy_mean"].idxmin()]].assign(energy_mean=_ground_energy(rows))
     for row, model in zip(rows, lowest.to_dict("records"), strict=False):
         chain = stages[(stages["trial"] == model["trial"]) & (stages["beta"] == model["beta"])]
         if (meeting := crossing(chain, best)) > 0:
             row["gamma_ground"] = meeting
+    if any(lowest[key].nunique(dropna=False) > 1 for key in lowest if "." in str(key)):
+        return  # trials of several points have no mean
     found = [row["gamma_ground"] for row in rows if "gamma_ground" in row]
     names = ("gamma_ground", "gamma_ground_low", "gamma_ground_high")
+    ground = next(row for row in rows if row["state"] == GROUND_STATE)
     ground |= {name: value for name, value in zip(names, interval(found), strict=True) if np.isfinite(value)}
 
 

@@ -59,7 +59,7 @@ class PosteriorScan(TrialProgram):
             card = yield made
             names.append(made.name)
             try:
-                stage = chain.send(died(card))
+                stage = chain.send(died(card, made.name))
             except StopIteration:
                 return
 
@@ -94,8 +94,14 @@ class PosteriorScan(TrialProgram):
         ]
 
 
-def died(card: Card) -> bool:
-    """Whether no unit of the code says anything about the input."""
+def died(card: Card, name: str) -> bool:
+    """Whether no unit of the code says anything about the input.
+
+    Raises:
+        ValueError: the model was made before models knew it.
+    """
+    if "active_units" not in card["figures"]:
+        raise ValueError(f"models/{name}: made by an older version, without active_units; orch rm it, or another seed")
     return card["figures"]["active_units"] == 0
 
 

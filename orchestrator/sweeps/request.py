@@ -55,7 +55,8 @@ class SweepConfig(TrainConfig):
         label: the beginning of the sweep's name.
         trial: what is done at each point; ``name`` chooses which program, "training" by default.
         space: any dotted keys of this request, each with a :class:`Range`.
-        seeds: trials at each point, with the seeds ``seed``, ``seed`` + 1, ...
+        seeds: trials at each point of a finite space, with the seeds ``seed``, ``seed`` + 1, ...;
+            where points are drawn, each trial draws one of them.
         trials: points to draw when the space is not finite; all of a finite one are taken.  At most 10,000 with either.
         search: how they are drawn.  "qmc" and "random" do not look at results; Optuna's "tpe", "gp" and "cmaes" propose
             ``proposed`` points at a time from the metric of the ones before, and "boundary" those where the metric

@@ -51,8 +51,8 @@ def plan(config: SweepConfig, store: Store) -> list[str]:
     else:
         missing = "" if config.datasets else "; missing data are made in the trial"
         lines.append(
-            f"{config.trials} points drawn by {config.search} from {', '.join(config.space)}, {config.seeds} seeds: "
-            f"trials of at most {config.trial.length(config)} trainings{missing}"
+            f"{config.trials} points drawn by {config.search} from {', '.join(config.space)}, each with one of "
+            f"{config.seeds} seeds: trials of at most {config.trial.length(config)} trainings{missing}"
         )
     for metric, mode in config.objectives.items():
         lines.append(f"metric: {metric}, to be {'small' if mode == 'min' else 'large'}")
@@ -91,9 +91,9 @@ def _data_figures(dataset: DatasetConfig, store: Store) -> dict[str, float]:
 def _phases(config: SweepConfig, store: Store) -> Phases | None:
     """Where a sweep over the weights of an E-VAE is expected to find the collapse, from its data set."""
     known = {"beta", "gamma", "latent"} <= set(type(config.system).model_fields) and "energy" in config.system.held_out
-    (dataset, *others) = config.datasets or [config.dataset]
-    if not known or others or not {"system.beta", "system.gamma"} <= set(config.space):
+    if not known or len(config.datasets) != 1 or not {"system.beta", "system.gamma"} <= set(config.space):
         return None
+    (dataset,) = config.datasets
     values = spectrum.read(dataset, store)
     if values is None or "energy" not in dataset.hamiltonian.observables:
         return None

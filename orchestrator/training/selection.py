@@ -50,13 +50,13 @@ def _meant(text: str, store: Store) -> list[str]:
         if key not in table or key == "model":
             known = [str(column) for column in table if column != "model"]
             raise RequestError(f"{cut(text)}: {cut(key)}: unknown key{nearest(key, dict.fromkeys(known))}")
-        kept = table[[any(_same(found, value) for value in values) for found in table[key]]]
-        if kept.empty:
+        missing = [value for value in values if not any(_same(found, value) for found in table[key])]
+        if missing:
             known = [value_text(value) for value in dict.fromkeys(table[key])]
             more = ", ..." * (len(known) > LISTED)
-            found = ", ".join(value_text(value) for value in values)
+            found = ", ".join(map(value_text, missing))
             raise RequestError(f"{cut(text)}: {key}: expected one of {', '.join(known[:LISTED])}{more}, found {found}")
-        table = kept
+        table = table[[any(_same(found, value) for value in values) for found in table[key]]]
     return [str(model) for model in table["model"]]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from nets.collapse import (
     Outcome,
+    Stage,
     beta_ladder,
     bracket,
     crossing,
@@ -149,6 +150,13 @@ def test_stages_at_the_crossing_are_no_turn_of_the_scan():
     assert (found["gamma_down_lower"], found["gamma_down_upper"]) == (0, pytest.approx(CROSSING, rel=1e-3))
 
 
+def test_a_collapsed_model_followed_upward_has_not_fallen_there():
+    """The collapsed branch is measured at 400, 300 and, from there, at 345: gamma_up is still between 300 and 1000."""
+    made = [(0, None, False), (300, 0, False), (1000, 1, True), (400, 2, True), (300, 3, True), (345, 4, True)]
+    found = threshold(table([(Stage(1e-3, gamma, parent), fallen) for gamma, parent, fallen in made]))
+    assert (found["gamma_up_lower"], found["gamma_up_upper"]) == (300, 1000)
+
+
 def test_a_threshold_below_the_first_stage_is_only_bounded_from_above():
     found = threshold(table(drive(falls=0.5, down=True)))
     assert math.isnan(found["gamma_up"]) and math.isnan(found["gamma_down"])
@@ -163,7 +171,7 @@ def test_without_a_collapse_there_is_no_threshold():
 
 def test_a_direction_is_that_of_the_model_before():
     made = drive(falls=50, comes_back=5, down=True, cold=True)
-    assert directions(table(made))[1:] == ["up"] * 4 + ["down"] * 3 + ["cold"] * 4
+    assert directions(table(made))[1:] == ["up"] * 3 + ["collapsed"] + ["down"] * 3 + ["cold"] * 4
 
 
 @pytest.mark.parametrize(

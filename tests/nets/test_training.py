@@ -192,6 +192,15 @@ def test_a_training_that_does_not_settle_cools_before_its_last_step(rates):
     assert found[100:] == pytest.approx(1e-3 * (1 + np.cos(np.pi * np.arange(100) / 100)) / 2)
 
 
+@pytest.mark.parametrize("steps", [1, 61, 399])
+def test_an_odd_number_of_steps_ends_with_the_last(rates, steps, monkeypatch):
+    """Also where the loss has settled by half of them, rounded up."""
+    monkeypatch.setattr("nets.training.settled_step", lambda *_: (steps + 1) // 2)
+    found = rates(lambda number: 1.0, range(steps))
+    assert len(found) == steps
+    assert np.isfinite(found).all() and (found[-1] < 1e-5 or steps == 1)
+
+
 def test_a_settled_training_goes_on_from_any_window(rates):
     levels = lambda number: 1.0 if number < 5 else 0.1  # noqa: E731
     whole = rates(levels, range(1000))

@@ -59,7 +59,15 @@ PAPERS = {
         "system.penalty": 10.0,
         "system.given_as": "charges",
     },
-    "evae-2021.yaml": {"batch": 100, "steps": 30_000, "system.latent": 100, "system.learning_rate": 1e-3},
+    "evae-2021.yaml": {
+        "batch": 100,
+        "steps": 30_000,
+        "kept": 30_000,
+        "dataset.configurations": 39_300,
+        "system.latent": 100,
+        "system.learning_rate": 1e-3,
+        "system.beta_ramp": 0.0,
+    },
     "beta.yaml": {
         **LABYRINTHS,
         "dataset.configurations": 35_000,  # 5,000 for validation
@@ -75,7 +83,7 @@ PAPERS = {
         "dataset.hamiltonian.J": 1.0,
         "dataset.hamiltonian.D": 0.3,
         "dataset.hamiltonian.B": 0.05,
-        "kept": 34_309,  # 30,000 and 4,300 of them; 5,000 for validation
+        "kept": 30_000,  # 5,000 for validation and 4,300 to test
         "batch": 100,
         "steps": 30_000,  # 100 epochs of 30,000 / 100
         "trial.warmup_steps": 30_000,

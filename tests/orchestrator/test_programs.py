@@ -103,3 +103,29 @@ def test_beta_c_is_where_the_last_unit_dies():
     assert report["beta_c_lower"] <= 0.03 < report["beta_c_upper"]
     assert report["beta_c_upper"] / report["beta_c_lower"] == pytest.approx(10 ** (1 / 16), rel=1e-2)
     assert [training.steps for training in trainings] == [20] + [7] * 6
+
+
+def test_seeds_of_a_sweep_of_one_point_are_pooled_whatever_they_found():
+    summary = pd.DataFrame({"trial": [0, 1], "seed": [0, 1], "beta_c": [0.03, 0.04]})
+    (row,) = PosteriorScan().pooled(summary, pd.DataFrame()).to_dict("records")
+    assert row["seeds"] == 2
+    assert row["beta_c"] == pytest.approx((0.03 * 0.04) ** 0.5)
+    assert row["beta_c_low"] < 0.03 < 0.04 < row["beta_c_high"]
+
+
+def test_a_model_without_active_units_is_named():
+    with pytest.raises(ValueError, match=r"models/evae-2021-.*: made by an older version"):
+        cards_of(PosteriorScan(betas=(1e-3, 1.0)), lambda training: {"validation_kl": 3.0})
+
+
+def test_a_trial_that_did_not_reach_the_last_beta_has_no_part_in_gamma_crossing():
+    _, whole = collapse_at(35.0)
+    short = whole[whole["beta"] < 1e-4].assign(trial=1, seed=1)
+    stages = pd.concat([whole.assign(trial=0, seed=0), short], ignore_index=True)
+    rows = [
+        {"trial": trial, "seed": trial, **SCAN.report(part.drop(columns=["trial", "seed"]))}
+        for trial, part in stages.groupby("trial")
+    ]
+    (row,) = SCAN.pooled(pd.DataFrame(rows), stages).to_dict("records")
+    assert row["gamma_crossing"] == pytest.approx(rows[0]["gamma_crossing"])
+    assert math.isnan(row["gamma_crossing_low"])

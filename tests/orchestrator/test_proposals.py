@@ -3,6 +3,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 
 from orchestrator.config import load
@@ -118,6 +119,16 @@ def test_a_boundary_is_searched_in_batches_that_keep_apart():
     near = [0.003 < diversity(point)[0] < 0.99 for point in points]
     assert sum(near[16:]) > 6
     assert sum(near[16:]) > 2 * sum(near[:8])
+
+
+def test_a_boundary_keeps_away_from_points_without_a_value():
+    settings = {**DRAWN, "metric": "diversity", "search": "boundary", "level": 0.1, "trials": 24}
+    config = load(SweepConfig, settings=settings)
+    points, _ = run(config, 1, lambda point: [math.nan if point["system.beta"] > 1e-4 else point["system.beta"] / 1e-5])
+    places = np.array([[values.to_unit(point[key]) for key, values in config.space.items()] for point in points])
+    lost = places[places[:, 0] > 0.5]
+    apart = np.linalg.norm(lost[:, None] - lost, axis=-1)[np.triu_indices(len(lost), 1)]
+    assert len(lost) > 2 and apart.min() > 0.05
 
 
 RAMPED = {

@@ -28,6 +28,7 @@ def test_trainings_of_a_sweep_are_chosen_by_what_tells_them_apart(swept):
         ("gama=1", "gama: unknown key, did you mean gamma?"),
         ("gamma", "expected SWEEP:KEY=VALUE,..., found gamma"),
         ("gamma=7", "gamma: expected one of 0, 1, 10, .*found 7"),
+        ("gamma=1,gamma=7,gamma=10", "gamma: expected one of 0, 1, 10, .*found 7$"),
         ("seed=0,gamma=x", "gamma: expected one of 0, .*, found x"),
         ("model=x", "model: unknown key"),
         ("gamma={", "gamma={: not readable as YAML"),

@@ -11,6 +11,7 @@ from physics.replicas import relax
 from physics.textures import lattice_sites, skyrmion_lattice
 
 MAGNET = ChiralMagnet(D=0.6, B=0.2)
+FLIPPED = ChiralMagnet(D=0.6, B=-0.2)
 
 
 @pytest.mark.parametrize(("n", "divisors"), [(1, 1), (6, 12), (7, 8), (30, 72)])
@@ -67,6 +68,14 @@ def test_an_interstitial_is_one_more_skyrmion_at_rest_and_costs_energy():
     assert topological_charge(defect).item() == pytest.approx(topological_charge(lattice).item() - 1, abs=1e-3)
     assert MAGNET.energy(defect) > MAGNET.energy(lattice) + 1e-4
     assert MAGNET.torque(defect).max() < 2e-4
+
+
+@pytest.mark.parametrize("state", ["lattice", "interstitial"])
+def test_a_field_downward_turns_every_spin(state):
+    up, down = (magnet.known_states(32)[state]() for magnet in (MAGNET, FLIPPED))
+    assert np.array_equal(down, -up)
+    energies = [magnet.energy(torch.from_numpy(spins)) for magnet, spins in ((MAGNET, up), (FLIPPED, down))]
+    assert energies[0] == pytest.approx(energies[1])
 
 
 @pytest.mark.parametrize(
