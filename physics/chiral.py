@@ -133,6 +133,11 @@ class ChiralMagnet(SpinModel):
             "interstitial": lambda: lattices.interstitial(self, L).copy(),
         }
 
+    def relaxed(self, spins: np.ndarray) -> np.ndarray | None:
+        from physics.replicas import relax  # which knows this model
+
+        return relax(self, spins)
+
     def symmetries(self, L: int) -> dict[str, Transformation]:
         found: dict[str, Transformation] = {}
         if self.mask is None and self.boundary == "periodic":

@@ -121,6 +121,10 @@ class SpinModel(Tagged, ABC):
         """
         return {}
 
+    def relaxed(self, spins: np.ndarray) -> np.ndarray | None:
+        """The nearby state of rest at T = 0 of each of ``(n, components, L, L)``; None where no way there is known."""
+        return None
+
     @abstractmethod
     def defects(self, spins: Tensor) -> Tensor:
         """Where the defects are, int8 ``(..., L, L)``: their charge, 1 for those that have no sign, 0 for none."""

@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from nets.metrics import measure
 from nets.sampling import CHUNK, decode
 from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
@@ -28,6 +27,7 @@ from orchestrator.training.trained import TrainedModel
 from search.objectives import Objective
 from search.optimizer import Candidates, Evaluate, Optimizer, advance
 from search.scoring import Scorer, shares
+from search.winner import judged, remarks
 
 COMPARED = 1000  # training configurations that the optimum is held against
 CHECKPOINT_SECONDS = 10.0
@@ -74,7 +74,8 @@ def _run(
 ) -> None:
     model = trained.name
     check(config, trained.model)
-    training = shards.read(trained.dataset.name, store)[:COMPARED].tensor()
+    data = shards.read(trained.dataset.name, store)
+    training, held_out = data[:COMPARED].tensor(), data[trained.held_out][:COMPARED].tensor()
     search, history = _begin(config, trained, f"{store.work('optima', name)}/{CHECKPOINT}", held)
     connect()
     log(f"{config.objective.name} in the latent space of {model}, {config.optimizer.name}")
@@ -83,7 +84,7 @@ def _run(
     with Pool(name, scorer, arguments, -(-config.optimizer.population // CHUNK), actors) as pool:
         _search(config, name, search, history, pool, held)
     seconds = time.monotonic() - started
-    _commit(config, trained, search.result(), history, training, seconds)
+    _commit(config, trained, search.result(), history, (training, held_out), seconds)
 
 
 def _search(config: OptimizeConfig, name: str, search: Optimizer, history: History, pool: Scores, held: Lease) -> None:
@@ -139,21 +140,27 @@ def _commit(
     trained: TrainedModel,
     found: Candidates,
     history: History,
-    training: Tensor,
+    data: tuple[Tensor, Tensor],
     seconds: float,
 ) -> None:
-    model, objective = trained.model, config.objective
-    labels = trained.labels(1)
-    spins = decode(trained.decoder, found.codes[:1], labels)
-    winner = {str(key): float(value) for key, value in measure(spins, model).iloc[0].items()}
+    """Keep the winner.
+
+    Args:
+        data: configurations that the model was trained on, and others.
+    """
+    model, objective, (training, held_out) = trained.model, config.objective, data
+    spins = decode(trained.decoder, found.codes[:1], trained.labels(1))
+    winner = judged(found.codes[0], spins[0], model, objective, held_out)
     values = torch.cat([objective.value(part, model) for part in training.split(CHUNK)]).numpy()
-    figures = {"score": objective.value(spins, model).item()}
-    figures |= {f"training_score_{key}": float(getattr(values, key)()) for key in ("min", "mean", "max", "std")}
-    figures |= {"training_compared": len(values), **winner}
+    figures = {f"training_score_{key}": float(getattr(values, key)()) for key in ("min", "mean", "max", "std")}
+    figures |= {"training_compared": len(values), **winner.figures}
     for name, observable in model.observables.items():
         of_training = observable.measure(training)
         figures |= {f"training_{name}_{key}": getattr(of_training, key)().item() for key in ("min", "mean", "max")}
+    said = remarks(figures, trained.settings.latent, figures["training_energy_max"])
     row = {**figures, "code": found.codes[0].tolist(), "spins": spins.flatten().tolist(), "L": trained.settings.L}
+    if winner.rested is not None:
+        row["rested_spins"] = winner.rested.flatten().tolist()
     parquet = io.BytesIO()
     pd.DataFrame([row]).to_parquet(parquet, index=False)
     name = config.name_in(trained.name)
@@ -164,8 +171,9 @@ def _commit(
         "given": config.given(),
         "parents": parents,
         "figures": figures | {"seconds": round(seconds, 2)},
+        "said": said,
     }
     command = f"orch optimize --model {trained.name} --config"
     source = origin(trained.store, "optima", name, config, command, parents)
-    draw = partial(optimum_page, name, config, model, spins[0].numpy(), np.array(history), figures, values, source)
+    draw = partial(optimum_page, name, config, model, winner, np.array(history), figures, said, values, source)
     trained.store.commit("optima", name, card, {"winner.parquet": parquet.getvalue(), **drawn(draw, config)})

@@ -135,9 +135,8 @@ class TrainConfig(Settings):
 
     @property
     def kept(self) -> int:
-        """How many configurations are for training; the rest, at least two, are for validation."""
-        rows = self.dataset.configurations
-        return rows - max(2, round(self.validation * rows))
+        """How many configurations are for training; the rest are for validation."""
+        return kept(self.dataset.configurations, self.validation)
 
     def recipe(self) -> dict[str, Any]:
         recipe = super().recipe()
@@ -155,6 +154,11 @@ class TrainConfig(Settings):
     def random_seed(self) -> int:
         """What weights, batches and noise are drawn from: another for every recipe."""
         return int(digest(self.recipe()), 16)
+
+
+def kept(configurations: int, validation: float) -> int:
+    """How many are for training where that share of them, at least two, is for validation."""
+    return configurations - max(2, round(validation * configurations))
 
 
 def system_of(card: dict[str, Any]) -> Any:

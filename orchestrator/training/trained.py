@@ -18,7 +18,7 @@ from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig, of_card
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
-from orchestrator.training.request import system_of
+from orchestrator.training.request import kept, system_of
 from physics.model import SpinModel
 
 FAITHFUL = 0.15  # validation L_RC; independent directions have 2/3
@@ -90,6 +90,11 @@ class TrainedModel:
     def baselines(self) -> list[str]:
         """Of a conditional system, names of what it is held against, see :meth:`SpinModel.baselines`."""
         return list(self.model.baselines(self.labels(1), 0)) if self.settings.labels else []
+
+    @property
+    def held_out(self) -> slice:
+        """The configurations of its data that it was not trained on."""
+        return slice(kept(self.dataset.configurations, self.card["config"]["validation"]), None)
 
     def labels(self, count: int, every: bool = False) -> Labels:
         """Labels ``(count, ...)`` to sample with: those of the data's last configurations, which are not trained on.

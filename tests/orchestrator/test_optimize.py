@@ -47,6 +47,10 @@ def test_the_winner_is_stored_with_its_figures_and_beats_the_prior(swept, optimi
     decoder = TrainedModel(diverse, store).decoder
     assert found < magnetization(decode(decoder, prior(40, decoder.latent_dim, 0)))[:, 2].min() - 1e-3
     assert card["parents"] == [f"models/{diverse}"]
+    figures = card["figures"]
+    assert figures["rested_energy"] < figures["energy"] and figures["rested_score"] == figures["rested_mz"]
+    page = store.read("optima", name, "report.html").decode()
+    assert "At rest" in page and all(text in page for text in card["said"])
 
 
 def test_scores_do_not_depend_on_the_number_of_actors(swept, tmp_path, model):

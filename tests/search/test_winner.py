@@ -1,0 +1,62 @@
+"""What is said of a state that a search found."""
+
+import numpy as np
+import pytest
+import torch
+
+from physics.chiral import ChiralMagnet
+from physics.states import mask_named
+from physics.xy import XY
+from search.objectives import parse_objective
+from search.winner import judged, remarks
+
+MAGNET = ChiralMagnet(D=0.6, B=0.2)
+LATTICE = torch.from_numpy(MAGNET.known_states(32)["lattice"]())
+UP = torch.zeros(3, 32, 32).index_fill_(0, torch.tensor(2), 1.0)
+CODE = np.ones(50, np.float32)
+DATA = torch.stack((LATTICE.roll(16, -1), UP))
+
+
+def judge(spins, magnet=MAGNET, name="topological_charge_max", data=DATA):
+    return judged(CODE, spins, magnet, parse_objective(name), data)
+
+
+def test_a_lattice_that_is_disturbed_comes_back_to_rest():
+    noise = torch.randn(LATTICE.shape, generator=torch.Generator().manual_seed(0))
+    found = judge(torch.nn.functional.normalize(LATTICE + 0.1 * noise, dim=0))
+    figures = found.figures
+    assert figures["rested_score"] == pytest.approx(6, abs=1e-3)
+    assert figures["rested_energy"] == pytest.approx(-0.223309, abs=1e-5)
+    assert figures["energy"] > figures["rested_energy"] + 1e-3
+    assert figures["moved"] == pytest.approx((found.spins - found.rested).square().sum().item() / 4096)
+    assert 0.001 < figures["moved"] < 0.02
+    assert figures["code_norm"] == pytest.approx(1)
+    assert remarks(figures, 50, -0.2) == []
+
+
+def test_the_nearest_of_the_data_is_found():
+    assert judge(UP).figures["nearest_data"] == pytest.approx(0, abs=1e-6)
+    assert judge(-UP).figures["nearest_data"] > 0.5
+    assert judge(-UP, data=UP[None]).figures["nearest_data"] == pytest.approx(1)
+
+
+def test_what_one_should_know_is_said():
+    figures = judge(UP).figures
+    assert figures["uniform"] == pytest.approx(1)
+    assert figures["moved"] == pytest.approx(0, abs=1e-4)
+    uniform_state, high, far = remarks({**figures, "code_norm": 1.5}, 50, figures["energy"] - 0.01)
+    assert uniform_state.startswith("It is uniform") and "above that of all data" in high and "= 1.5" in far
+    assert judge(LATTICE).figures["uniform"] < 0.9
+
+
+def test_sites_that_do_not_exist_count_for_nothing():
+    disk = ChiralMagnet(D=0.6, B=0.2, boundary="open", mask=mask_named("disk", 32))
+    figures = judge(disk.on_sites(UP), disk, data=disk.on_sites(-UP)[None]).figures
+    assert figures["uniform"] == pytest.approx(1)
+    assert figures["nearest_data"] == pytest.approx(1)
+
+
+def test_a_spin_model_without_a_way_to_rest_is_judged_as_found():
+    spins = torch.zeros(2, 16, 16).index_fill_(0, torch.tensor(0), 1.0)
+    found = judged(CODE, spins, XY(), parse_objective("energy_min"), spins[None])
+    assert found.rested is None and "moved" not in found.figures and "rested_score" not in found.figures
