@@ -32,6 +32,8 @@ class VAEConfig(SystemSettings):
         beta, gamma: weights of the KL divergence and of the energy density in the loss.
         beta_ramp: share of the training in which beta rises from 1e-6 to its value, by equal factors a step; started at
             its value it would collapse the posterior.
+        gamma_after: share of the training before the energy is in its loss; with it from random weights on, already
+            gamma = 1 makes the uniform state.
     """
 
     name: Literal["evae-2021", "vae-2022"] = "evae-2021"
@@ -43,6 +45,7 @@ class VAEConfig(SystemSettings):
     beta: NonNegativeFloat = 1e-3
     gamma: NonNegativeFloat = 0.0
     beta_ramp: Annotated[float, Field(ge=0, le=1), Later()] = 0.0
+    gamma_after: Annotated[float, Field(ge=0, lt=1), Later()] = 0.0
     learning_rate: PositiveFloat = 1e-3
 
     @model_validator(mode="after")
@@ -80,7 +83,7 @@ class VAEConfig(SystemSettings):
 
     @property
     def ramp(self) -> float:
-        return self.beta_ramp
+        return max(self.beta_ramp, self.gamma_after)
 
     def networks(self, components: int) -> dict[str, Callable[[], nn.Module]]:
         return {"vae": lambda: VAE(self, components)}
@@ -111,7 +114,8 @@ class VAEConfig(SystemSettings):
     def step(self, system: System, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """One update down L_RC + beta L_KL + gamma L_H (2021, equation (3)); returns the three before it."""
         losses = self.held_out_losses(system, batch, draw)
-        loss = losses["reconstruction"] + self._beta(batch.done) * losses["kl"] + self.gamma * losses["energy"]
+        gamma = self.gamma if batch.done >= self.gamma_after else 0.0
+        loss = losses["reconstruction"] + self._beta(batch.done) * losses["kl"] + gamma * losses["energy"]
         update(system, (loss, ["vae"]))
         return losses
 

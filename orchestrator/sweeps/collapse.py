@@ -184,7 +184,10 @@ def check_variational(training: TrainConfig, program: str, *weights: str) -> Non
                 f"trial {program}: expected a system with a {weight} that weighs L_{loss}, found {training.system.name}"
             )
     if training.system.ramp:
-        raise ValueError(f"system.beta_ramp: expected 0, as the scan raises beta, found {training.system.ramp:g}")
+        raise ValueError(
+            f"system.beta_ramp, system.gamma_after: expected 0, as the scan changes the weights, "
+            f"found {training.system.ramp:g}"
+        )
 
 
 def stage_training(training: TrainConfig, weights: dict[str, float], parent: str | None, steps: int) -> TrainConfig:

@@ -169,3 +169,19 @@ def test_beta_rises_by_equal_factors_along_its_ramp():
         moved.append((gradients[0] - gradients[1]).norm().item())
     assert moved[2] == moved[3]
     assert [m / moved[3] for m in moved[:2]] == pytest.approx([1e-4, 1e-2], rel=0.02)
+
+
+@pytest.mark.parametrize(("done", "on"), [(0.0, False), (0.49, False), (0.5, True), (1.0, True)])
+def test_the_energy_is_in_the_loss_after_its_share_of_the_training(done, on):
+    """A step is that of a training without the Hamiltonian before it, and that of one with it from then on."""
+    spins = some_spins(8)
+
+    def stepped(**settings):
+        torch.manual_seed(0)
+        system = build(VAEConfig(L=16, latent=4, hidden=8, **settings), H)
+        system.settings.step(system, Batch(spins, done=done), lambda count, width: torch.zeros(count, width))
+        return torch.cat([weight.detach().flatten() for weight in system.networks["vae"].parameters()])
+
+    found = stepped(gamma=100.0, gamma_after=0.5)
+    assert torch.equal(found, stepped(gamma=100.0 if on else 0.0))
+    assert not torch.equal(stepped(gamma=0.0), stepped(gamma=100.0))
