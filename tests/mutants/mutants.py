@@ -495,6 +495,55 @@ MUTANTS += [
         "base, peak = min(energy[0], energy[-1])",
         "tests/search/test_latent.py",
     ),
+    Mutant(
+        "the energy in the loss from the first step",
+        "nets/vae.py",
+        "self.gamma if batch.done >= self.gamma_after else 0.0",
+        "self.gamma",
+        "tests/nets/test_vae.py",
+    ),
+    Mutant(
+        "a collapsed model followed upward falls there",
+        "nets/collapse.py",
+        'else "collapsed")',
+        'else "up")',
+        "tests/nets/test_collapse.py",
+    ),
+    Mutant(
+        "a key that varies whatever its condition",
+        "search/space.py",
+        "return all(point.get(key) in values for key, values in (self.when or {}).items())",
+        "return True",
+        "tests/orchestrator/test_proposals.py",
+    ),
+    Mutant(
+        "a boundary goes back to points without a value",
+        "orchestrator/sweeps/boundary.py",
+        "if other.number != trial.number and (other.value is None or not np.isfinite(other.value))",
+        "if other.number != trial.number and other.state == TrialState.RUNNING",
+        "tests/orchestrator/test_proposals.py",
+    ),
+    Mutant(
+        "each trial meets its own collapsed state as the ground state",
+        "orchestrator/sweeps/collapsed_state.py",
+        'best = lowest.loc[[lowest["energy_mean"].idxmin()]].assign(energy_mean=_ground_energy(rows))',
+        "best = lowest",
+        "tests/orchestrator/test_collapsed_state.py",
+    ),
+    Mutant(
+        "a winner at rest that is the winner",
+        "search/winner.py",
+        "rested = torch.from_numpy(relaxed)",
+        "rested = found",
+        "tests/search/test_winner.py",
+    ),
+    Mutant(
+        "a lattice that ignores a field downward",
+        "physics/lattices.py",
+        "if magnet.B < 0:  # E(-S, -B) = E(S, B)",
+        "if False:",
+        "tests/physics/test_lattices.py",
+    ),
 ]
 
 UNCHANGED = Mutant("nothing", "nets/losses.py", "", "", " ".join(sorted({m.tests for m in MUTANTS})))
