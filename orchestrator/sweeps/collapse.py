@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -146,7 +146,7 @@ class CollapseScan(TrialProgram):
         return {
             **{key: weights[key] for key in ("beta", "gamma")},
             "rate": rate,
-            "regime": regime_of(card),
+            "regime": regime_of(card["figures"]),
             "parent": parent,
         }
 
@@ -196,16 +196,16 @@ def stage_training(training: TrainConfig, weights: dict[str, float], parent: str
     return training.model_copy(update={"system": system, "parent": parent or training.parent, "steps": steps})
 
 
-def regime_of(card: Card) -> Regime:
-    """What a model has become, see :func:`nets.collapse.regime`; by its diversity alone if its card is older."""
-    figures = card["figures"]
+def regime_of(figures: Mapping[Any, Any]) -> Regime:
+    """What the model of a card has become, see :func:`nets.collapse.regime`; by its diversity alone if it is older."""
     highest = figures.get("data_energy_mean", math.inf) + DATA_DEVIATIONS * figures.get("data_energy_std", 0.0)
     return regime(figures["diversity"], figures["energy_mean"], highest, figures.get("active_units", 0))
 
 
 def outcome_of(card: Card) -> Outcome:
     """The regime of a model and its losses."""
-    return outcome({**card["figures"], "beta": card["config"]["model"]["beta"], "regime": regime_of(card)})
+    figures = card["figures"]
+    return outcome({**figures, "beta": card["config"]["model"]["beta"], "regime": regime_of(figures)})
 
 
 def pooled(summary: pd.DataFrame, figures: tuple[str, ...], reported: tuple[str, ...]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from nets.phases import Phases
 from orchestrator.data.spectrum import BETA_C
 from orchestrator.html import figure_text
 from orchestrator.page import Origin, Section, page
+from orchestrator.sweeps.collapse import regime_of
 from orchestrator.sweeps.program import Finished
 from orchestrator.sweeps.request import SweepConfig
 from physics.render import figure_of
@@ -20,6 +21,12 @@ from search.level_set import Surface, from_level
 WIDE = 20  # largest over smallest: from here on a logarithmic scale
 FINE = 120  # points along each side of a map
 WEIGHTS = ("system.beta", "system.gamma")
+REGIMES = {
+    "diverse": "C2",
+    "hamiltonian collapse": "C3",
+    "posterior collapse": "C0",
+    "far from the prior": "C1",
+}
 LEGEND = (
     "Lines: theory for a linear VAE. beta_c, where nothing is encoded any more; gamma_x, where the diverse models give "
     "way to the ground state; gamma_u, where the mean spin does."
@@ -79,6 +86,9 @@ def _pictures(config: SweepConfig, finished: Finished, known: pd.DataFrame, numb
             text += f" Dashed: where a Gaussian process through all trials is at {config.level:g}."
         map_of = _map(config, known.dropna(subset=numbers), numbers, finished.phases)
         sections.append(Section("The map", text, map_of, "map.png", cover=True))
+        if tuple(numbers) == WEIGHTS and "diversity" in finished.stages:
+            text = f"What the models have become, by what they make of codes of the prior. {LEGEND}"
+            sections.append(Section("Regimes", text, _regimes(finished), "regimes.png", cover=True))
     if len(config.objectives) > 1:
         text = "The first two metrics. On the front no trial is better in all of them."
         sections.append(Section("The front", text, _front(config, known), "front.png", cover=True))
@@ -125,6 +135,23 @@ def _map(config: SweepConfig, known: pd.DataFrame, keys: list[str], phases: Phas
         _draw_level(axis, config, known, keys, config.level)
     if phases and tuple(keys) == WEIGHTS:
         _draw_phases(axis, phases)
+    return figure
+
+
+def _regimes(finished: Finished) -> Figure:
+    """The last model of each trial as a point of the plane of beta and gamma, its regime as its colour."""
+    figure, axis = figure_of(1, 1, (6.4, 4.8))
+    last = finished.stages.groupby("trial").tail(1)
+    found = pd.Series([regime_of(row) for row in last.to_dict("records")], last.index)
+    for name, color in REGIMES.items():
+        part = last[found == name]
+        if len(part):
+            axis.plot(part[WEIGHTS[0]], part[WEIGHTS[1]], "o", color=color, mec="k", mew=0.4, ms=6, label=name)
+    axis.set(xscale="log", yscale="log", xlabel="beta", ylabel="gamma")
+    axis.autoscale(False)
+    if finished.phases:
+        _draw_phases(axis, finished.phases)
+    axis.legend(fontsize="small")
     return figure
 
 

@@ -10,6 +10,8 @@ import io
 from functools import partial
 from typing import Any
 
+import torch
+
 from nets.metrics import ensemble
 from nets.phases import Phases, phases
 from orchestrator.cluster import connect
@@ -97,7 +99,9 @@ def _phases(config: SweepConfig, store: Store) -> Phases | None:
     values = spectrum.read(dataset, store)
     if values is None or "energy" not in dataset.hamiltonian.observables:
         return None
-    spins = shards.read(dataset.name, store)[:DATA_COMPARED].tensor()
+    data = shards.read(dataset.name, store)
+    lowest = int(shards.columns(dataset.name, store, ["energy"])["energy"].argmin())
+    spins = torch.cat((data[:DATA_COMPARED].tensor(), data[lowest][None]))
     return phases(spins, values, dataset.hamiltonian, config.system.latent)
 
 

@@ -82,6 +82,7 @@ def test_a_boundary_is_drawn_on_a_map_with_what_is_expected_of_it(store):
     assert len(card["figures"]["summary"]) == 12
     folder = Path(store.folder("sweeps", name))
     assert (folder / "map.png").exists()
+    assert (folder / "regimes.png").exists()
     assert "gamma_x" in (folder / "report.html").read_text()
 
 
