@@ -39,14 +39,18 @@ def optimum_page(
     label = f"{objective.name} = {figures['score']:.5g}{unit}: {measured}"
     sign = 1 if objective.direction == "max" else -1
     figure = search_figure(sign * history, values, figures["score"], objective.name)
-    about = " ".join([*said, f"Red circles: {model.defect}."])
     sections = [
-        Section("The optimum", about, state_figure(winner.spins.numpy(), model, label), "winner.png"),
+        Section(
+            "The optimum",
+            f"Red circles: {model.defect}.",
+            state_figure(winner.spins.numpy(), model, label),
+            "winner.png",
+        ),
         *_at_rest(winner, model, objective),
         Section("The search, and the training data beside it", figure=figure, file="history.png"),
         Section("Figures", rows=listed(figures)),
     ]
-    return page(f"Optimum {name}", " ".join([label, *said]), sections, origin)
+    return page(f"Optimum {name}", " ".join([f"{label}.", *said]), sections, origin)
 
 
 def _at_rest(winner: Winner, model: SpinModel, objective: Objective) -> list[Section]:
