@@ -24,6 +24,7 @@ from physics.symmetry import is_uniform
 from physics.tempering import Tempering
 
 MOST_UPDATES = 5e9  # of spins, by each of the samplers that are compared: about 20 s of CPU
+GAP_DIGITS = 4  # of per cents
 TITLE, GROUND_STATE = "The collapsed state", "ground state"
 TEXT = (
     "Of each trial the state of lowest energy among those stored with the collapsed model of lowest energy: as "
@@ -133,7 +134,7 @@ def _with_gaps(rows: Rows) -> Rows:
     for row in rows:
         for energy, gap in (("energy", "gap"), ("energy_at_rest", "gap_at_rest")):
             if ground and energy in row:
-                row[gap] = 100 * (row[energy] - ground) / abs(ground)
+                row[gap] = round(100 * (row[energy] - ground) / abs(ground), GAP_DIGITS) + 0.0  # no minus zero
     return rows
 
 

@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
     trained = TrainedModel(name, store)
     found = Candidates(np.zeros((1, trained.settings.latent), np.float32), np.ones(1))
     states = torch.zeros(4, 3, 16, 16)
-    optimization._commit(OptimizeConfig(), trained, found, [(1.0, 1.0)] * 3, states, 1.0)
+    optimization._commit(OptimizeConfig(), trained, found, [(1.0, 1.0)] * 3, (states, states), 1.0)
     unfinished = training.model_copy(update={"seed": 1})
     with pytest.raises(KeyboardInterrupt), lease(store, "models", unfinished.name) as held:
         checkpoint = f"{store.work('models', unfinished.name)}/checkpoint.safetensors"

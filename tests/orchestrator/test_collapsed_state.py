@@ -75,7 +75,7 @@ def test_a_collapsed_state_is_held_against_the_exact_ground_state(known, picture
     magnet = ChiralMagnet(D=1.0)
     assert exact["energy"] == magnet.ground_state_energy(L) and exact["gap"] == 0
     assert found["energy"] == pytest.approx(magnet.energy(torch.tensor(pictures["m1"][3])).item(), abs=1e-6)
-    assert found["gap"] == pytest.approx(100 * (found["energy"] / exact["energy"] - 1) * -1, abs=1e-6)
+    assert found["gap"] == pytest.approx(100 * (found["energy"] / exact["energy"] - 1) * -1, abs=1e-4)
     assert (found["angle"], found["angle_modulo"]) == (135, 180)
     for name in ("annealing", "tempering"):
         assert rows[name]["gap"] >= -1e-4
