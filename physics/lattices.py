@@ -69,9 +69,6 @@ def skyrmion_ground_state(magnet: ChiralMagnet, L: int) -> Lattice:
     """
     if magnet.boundary != "periodic" or magnet.mask is not None or not magnet.D:
         raise ValueError("lattice: expected a periodic magnet with D and without a mask")
-    if magnet.B < 0:  # E(-S, -B) = E(S, B)
-        up = skyrmion_ground_state(magnet.model_copy(update={"B": -magnet.B}), L)
-        return Lattice(-up.spins, up.cell)
     expected = math.sqrt(3) / 2 * (L / magnet.period) ** 2
     numbers = range(max(1, math.floor(TRIED[0] * expected)), math.ceil(TRIED[1] * expected) + 1)
     tried = [cell for n in numbers for cell in cells(n) if cell.spacing() >= CLOSEST]
@@ -95,8 +92,6 @@ def interstitial(magnet: ChiralMagnet, L: int) -> np.ndarray:
 
     Source: E-VAE (2021), figure 4.
     """
-    if magnet.B < 0:
-        return -interstitial(magnet.model_copy(update={"B": -magnet.B}), L)
     points = skyrmion_ground_state(magnet, L).cell.points(L)
     spins = relax(magnet, _skyrmions(magnet, L, np.concatenate((points, [hole(points, L)])))[None], SWEEPS)
     if _charges(spins)[0] != len(points) + 1:
@@ -112,10 +107,11 @@ def hole(points: np.ndarray, L: int) -> np.ndarray:
 
 
 def _skyrmions(magnet: ChiralMagnet, L: int, centres: np.ndarray) -> np.ndarray:
-    """Skyrmions near ``(n, 2)`` that leave some of the background between them."""
+    """Skyrmions near ``(n, 2)`` that leave some of the background, along the field, between them."""
     spacing = math.sqrt(2 / (math.sqrt(3) * len(centres))) * L
     shaken = centres + SHAKEN * spacing * np.random.default_rng(0).standard_normal(centres.shape)
-    return skyrmions(magnet, L, [(float(x), float(y)) for x, y in shaken], 0.45 * spacing)
+    made = skyrmions(magnet, L, [(float(x), float(y)) for x, y in shaken], 0.45 * spacing)
+    return -made if magnet.B < 0 else made  # E(-S, -B) = E(S, B)
 
 
 def _charges(spins: np.ndarray) -> np.ndarray:

@@ -540,8 +540,8 @@ MUTANTS += [
     Mutant(
         "a lattice that ignores a field downward",
         "physics/lattices.py",
-        "if magnet.B < 0:  # E(-S, -B) = E(S, B)",
-        "if False:",
+        "return -made if magnet.B < 0 else made",
+        "return made",
         "tests/physics/test_lattices.py",
     ),
 ]
