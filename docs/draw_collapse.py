@@ -37,7 +37,7 @@ def read_chain(store: Store, sweep: str) -> pd.DataFrame:
 def states_figure(store: Store, chain: pd.DataFrame, model: SpinModel) -> plt.Figure:
     """States of the same codes, one below the other, at each gamma on the way up."""
     stages = chain.drop_duplicates("gamma").set_index("gamma")
-    figure, axes = plt.subplots(1, len(GAMMAS), figsize=(9.6, 7.2), layout="constrained")
+    figure, axes = plt.subplots(1, len(GAMMAS), figsize=(9.6, 6.75), layout="constrained")
     for axis, gamma in zip(axes, GAMMAS, strict=True):
         states = generated(stages.loc[gamma, "model"], store)[:CODES]
         axis.imshow(montage(model.colors(states), 1, gap=3), interpolation="nearest")

@@ -101,3 +101,10 @@ def test_the_notebook_stands_on_its_page_with_what_it_draws(site: Path):
     text = (site / "notebook.html").read_text()
     assert "notebook: notebooks" not in text
     assert text.count('src="data:image/png;base64,') >= 2
+
+
+def test_the_six_examples_are_shown_as_they_are_tested(site: Path):
+    shown = "".join(path.read_text() for path in (site / "protocols").glob("*.html"))
+    assert "8&lt;--" not in shown and "--8" not in shown
+    for name in ("Ising", "Glauber", "LinearVAE", "HillClimbing", "Order", "Twice"):
+        assert f'<span class="nc">{name}</span>' in shown, name
