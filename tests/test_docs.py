@@ -1,10 +1,12 @@
 """Excerpts in the docs are code that runs."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from physics.chiral import ChiralMagnet
 
@@ -25,6 +27,15 @@ def test_every_protocol_is_in_the_table():
         assert file in text
     for path in re.findall(r"`((?:physics|nets|search|orchestrator|tests|docs)/[\w/.]+)`", text):
         assert (ROOT / path).exists(), path
+
+
+def test_the_citation_is_of_this_version_and_of_the_papers_that_the_docs_name():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    named = (ROOT / "docs" / "papers.md").read_text()
+    for paper in citation["references"]:
+        assert f"*{paper['title']}*" in named
+        assert paper.get("doi", "") in named and str(paper["year"]) in named
 
 
 def test_the_worked_example_of_units_prints_what_it_says(capsys):
