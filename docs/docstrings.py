@@ -16,7 +16,7 @@ DISPLAYED = re.compile(r"^( *)\.\. math:: (.+(?:\n\1 +\S.*)*)$", re.MULTILINE)
 def markdown(text: str) -> str:
     """A docstring of Sphinx's roles as Markdown."""
     text = DISPLAYED.sub(lambda found: f"{found[1]}{_mathml(found[2], 'block')}", text)
-    text = INLINE.sub(lambda found: _mathml(found[1], "inline"), text)
+    text = INLINE.sub(lambda found: f"<span>{_mathml(found[1], 'inline')}</span>", text)  # a span stays in its line
     return ROLE.sub(r"`\1`", text)
 
 
