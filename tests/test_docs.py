@@ -29,6 +29,12 @@ def test_every_protocol_is_in_the_table():
         assert (ROOT / path).exists(), path
 
 
+def test_what_the_readme_links_to_exists():
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_the_citation_is_of_this_version_and_of_the_papers_that_the_docs_name():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -94,7 +95,9 @@ def test_the_reference_has_every_protocol_with_its_formulas(site: Path):
         assert set(names) <= Page(path).anchors, page
         text = path.read_text()
         assert ":class:" not in text and ".. math" not in text, page
-    assert "<math" in (site / "reference" / "physics.html").read_text()
+    text = (site / "reference" / "physics.html").read_text()
+    assert "<math" in text
+    assert re.search(r"T_start.{,80}PositiveFloat.{,80}1\.0", text), "fields stand with their defaults"
 
 
 def test_the_notebook_stands_on_its_page_with_what_it_draws(site: Path):
