@@ -103,6 +103,8 @@ def test_sites_that_do_not_exist_count_for_nothing():
     up = half.on_sites(torch.tensor([0.0, 0.0, 1.0])[:, None, None].expand(1, 3, 16, 16))
     for kind in ("energy", "chirality"):
         assert features(up, half)[kind].abs().max() < 1e-6
+    found = features(half.on_sites(spins(4)), half)
+    torch.testing.assert_close(found["energy"][:, 0], half.energy(spins(4)), rtol=1e-4, atol=1e-5)
 
 
 def test_noise_is_of_the_stated_size_and_leaves_unit_spins():
