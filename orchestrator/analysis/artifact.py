@@ -15,7 +15,7 @@ from orchestrator.page import Section, drawn, listed, origin, page
 from orchestrator.store import Store
 from physics.registry import Settings, digest
 
-VERSIONS = {"evaluate": 2}  # of a kind, raised when the same request begins to give another result
+VERSIONS = {"evaluate": 2, "ddls": 2}  # of a kind, raised when the same request begins to give another result
 
 
 def analysis_name(kind: str, config: BaseModel, of: Sequence[str]) -> str:
