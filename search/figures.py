@@ -71,8 +71,10 @@ def losses_figure(losses: Tensor) -> Figure:
 def samples_figure(table: pd.DataFrame, model: SpinModel) -> Figure:
     """Coverage and defects of samples against their mean energy, a point a training (2023, figure 2e).
 
+    Rows of the table without a model are of data: a line across, dashed for held-out ones, dotted for noisy ones.
+
     Args:
-        table: with the columns system, steps, energy, data_energy and those drawn.
+        table: with the columns model, system, steps, energy, data_energy and those drawn.
     """
     shown = {
         "adagan_coverage": "coverage (AdaGAN)",
@@ -80,7 +82,8 @@ def samples_figure(table: pd.DataFrame, model: SpinModel) -> Figure:
         model.defect_column: f"{model.defect} a state",
     }
     figure, axes = figure_of(1, len(shown), (13, 3.8))
-    for number, (system, group) in enumerate(table.groupby("system")):
+    of_data, of_models = table[table["model"] == ""], table[table["model"] != ""]
+    for number, (system, group) in enumerate(of_models.groupby("system")):
         for refined in (False, True):
             part = group[(group["steps"] > 0) == refined]
             style = {"color": f"C{number}", "linestyle": "none", "marker": "o", "mfc": None if refined else "none"}
@@ -88,7 +91,9 @@ def samples_figure(table: pd.DataFrame, model: SpinModel) -> Figure:
             for axis, key in zip(axes, shown, strict=True):
                 if len(part):
                     axis.plot(part["energy"], part[key], label=label, **style)
-    for axis, title in zip(axes, shown.values(), strict=True):
+    for axis, (key, title) in zip(axes, shown.items(), strict=True):
+        for dashes, (_, row) in zip(("--", ":"), of_data.iterrows(), strict=False):
+            axis.axhline(row[key], color="k", ls=dashes, lw=1, label=row["system"])
         axis.axvline(table["data_energy"].iloc[0], color="k", ls="--", lw=1)
         axis.set(xlabel="mean energy", title=title)
         axis.grid(alpha=0.3)

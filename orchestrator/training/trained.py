@@ -95,15 +95,19 @@ class TrainedModel:
         """The configurations of its data that it was not trained on."""
         return slice(kept(self.dataset.configurations, self.card["config"]["validation"]), None)
 
-    def labels(self, count: int, every: bool = False) -> Labels:
-        """Labels ``(count, ...)`` to sample with: those of the data's last configurations, which are not trained on.
+    def labels(self, count: int) -> Labels:
+        """Labels ``(count, ...)`` to sample with: those of the data's last configurations, which are not trained on."""
+        return self.labels_of(np.arange(-count, 0))
+
+    def labels_of(self, rows: np.ndarray, every: bool = False) -> Labels:
+        """Labels ``(n, ...)`` of configurations of its data, counted around; none if the system is not conditioned.
 
         Args:
             every: all labels that the data have, not those alone that the system is conditioned on.
         """
         if not self.settings.labels:
             return {}
-        rows = np.arange(-count, 0) % self.dataset.configurations
+        rows = rows % self.dataset.configurations
         wanted = self._columns if every else self.settings.labels
         return {name: torch.from_numpy(self._columns[name][rows]) for name in wanted}
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nets.linear_vae import covariance_spectrum, critical_beta, linear_vae
+from nets.metrics import HELD_OUT, NOISY
 from nets.training import DivergedError
 from orchestrator.data import shards, spectrum
 from orchestrator.data.run import make_here
@@ -62,12 +63,18 @@ def test_a_training_without_a_parent_starts_from_weights_of_its_seed(trained):
     assert not torch.equal(first, other)
 
 
-def test_samples_are_compared_with_the_last_configurations_which_validation_kept_apart(trained):
-    piece = evaluation.Piece(CONFIG.name, SampleConfig(n=5), 0, evaluation.DATA)
-    real = evaluation.measurer(trained)(piece)
+def test_the_reference_and_the_ceiling_are_the_last_configurations_which_validation_kept_apart(trained):
     energies = shards.columns(CONFIG.dataset.name, trained, ["energy"])["energy"]
-    assert np.allclose(real.columns["energy"], energies[-5:], atol=1e-6)
-    assert CONFIG.kept <= len(energies) - 5
+
+    def found(source):
+        return evaluation.measurer(trained)(evaluation.Piece(CONFIG.name, SampleConfig(n=3), 0, source))
+
+    assert np.allclose(found(evaluation.REFERENCE).columns["energy"], energies[-3:], atol=1e-6)
+    assert np.allclose(found(HELD_OUT).columns["energy"], energies[-6:-3], atol=1e-6)
+    assert CONFIG.kept <= len(energies) - 6
+    noisy, again = found(NOISY).columns["energy"], found(NOISY).columns["energy"]
+    assert (noisy > energies[-6:-3] + 0.02).all() and (noisy == again).all()
+    assert np.allclose(found(evaluation.TRAINING)["energy"][:, 0], energies[:3], atol=1e-5)
 
 
 def test_losses_that_are_not_finite_end_a_training_and_its_record_says_why(trained):

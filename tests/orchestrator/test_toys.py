@@ -65,7 +65,7 @@ def test_a_sweep_runs_the_program_of_the_toy_at_each_point(made, swept):
 
 def test_a_training_is_found_that_a_sweep_has_made(made, swept):
     frame = pd.read_parquet(Path(swept["path"]) / "stages.parquet")
-    keys = {key: REQUEST[key] for key in ("dataset", "system", "batch", "steps")}
+    keys = {key: REQUEST[key] for key in ("dataset", "system", "batch", "steps", "validation")}
     (made[0] / "train.yaml").write_text(yaml.safe_dump(keys))
     card = made[1]("train", "--model", "train.yaml", "--set", "system.beta=0.1")
     assert card["name"] in set(frame["model"])
