@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 import torch
 
 from nets.sampling import CHUNK
+from orchestrator.cluster import Pool
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig
-from orchestrator.data.run import SECONDS_PER_UPDATE, make
+from orchestrator.data.run import SECONDS_PER_UPDATE, make_here
 from orchestrator.store import Store
 from physics.chiral import ChiralMagnet
 from physics.ground_state import equal_searches, one_digit
@@ -35,19 +36,27 @@ def rivals(
     """
     model, L, objective = dataset.hamiltonian, dataset.L, penalised.objective
     updates = one_digit(min(cpu_seconds / SECONDS_PER_UPDATE, MOST_UPDATES))
-    rows, parents = [], []
-    for name, made in _datasets(dataset, objective, updates):
+    wanted = list(_datasets(dataset, objective, updates))
+    together = [found for _, made in wanted for found in made]
+    with Pool("rivals", maker, (store,), len(together)) as pool:
+        for _ in pool.map(together):
+            pass
+    rows = []
+    for name, made in wanted:
         best, cost = [], 0.0
         for found in made:
-            make(found, store)
-            parents.append(f"datasets/{found.name}")
             cost += found.configurations * found.sampler.spin_updates(L) * SECONDS_PER_UPDATE
             states = shards.read(found.name, store)[:].tensor()
             best.append(states[_best(states, model, penalised)])
         states = torch.stack(best)
         chosen = _best(states, model, penalised)
         rows.append({"state": name, **_row(states[chosen], model, penalised), "share": cost / max(cpu_seconds, 1e-9)})
-    return pd.DataFrame(rows), parents
+    return pd.DataFrame(rows), [f"datasets/{found.name}" for found in together]
+
+
+def maker(store: Store) -> Callable[[DatasetConfig], None]:
+    """Data sets, each made by one actor."""
+    return lambda dataset: make_here(dataset, store)
 
 
 def _datasets(
