@@ -12,7 +12,7 @@ from torch import Tensor
 
 from physics.model import SpinModel
 from physics.registry import cut, nearest
-from search.objectives import Objective
+from search.objectives import Objective, checked_value
 
 STIFFNESS = 10.0  # standard deviations of the objective that one of a constraint's observable outweighs
 MARGIN = 0.02  # of a standard deviation: how far inside of an inequality the penalty ends
@@ -129,7 +129,7 @@ class Penalised(NamedTuple):
 
     def score(self, spins: Tensor, model: SpinModel) -> Tensor:
         """Score minus 10 spreads for each standard deviation of a violation, ``(B,)``."""
-        score = self.objective.score(spins, model)
+        score = self.objective.sign * checked_value(self.objective, spins, model)
         for limit in self.limits:
             margin = 0.0 if limit.constraint.relation == "=" else MARGIN
             score = score - STIFFNESS * self.spread * limit.violation(spins, model, margin)

@@ -59,9 +59,14 @@ class Objective(Tagged, ABC):
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
         """Of configurations ``(B, components, L, L)``, ``(B,)``."""
 
+    @property
+    def sign(self) -> int:
+        """Of the score over the value: 1 if it is to be large, -1 if it is to be small."""
+        return 1 if self.direction == "max" else -1
+
     def score(self, spins: Tensor, model: SpinModel) -> Tensor:
-        """The value, or minus the value if it is to be small: what an optimizer maximises."""
-        return self.value(spins, model) if self.direction == "max" else -self.value(spins, model)
+        """What an optimizer maximises."""
+        return self.sign * self.value(spins, model)
 
 
 class ObservableObjective(Objective):
@@ -220,6 +225,22 @@ OBJECTIVES: Registry[Objective] = Registry(
         "logit_max": "search.objectives:LogitMax",
     },
 )
+
+
+def checked_value(objective: Objective, spins: Tensor, model: SpinModel) -> Tensor:
+    """The value of states ``(B, components, L, L)``.
+
+    Raises:
+        ValueError: it fails, or is not a real number for each; a number may be nan.
+    """
+    try:
+        value = objective.value(spins, model)
+    except Exception as error:  # a person's function may fail in any way
+        raise ValueError(f"objective {objective.name}: {type(error).__name__}: {reason(error)}") from error
+    if not isinstance(value, Tensor) or value.shape != (len(spins),) or not value.is_floating_point():
+        found = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else shown(value)
+        raise ValueError(f"objective {objective.name}: expected {len(spins)} real numbers, found {found}")
+    return value
 
 
 def parse_objective(given: Any) -> Objective:

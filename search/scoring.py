@@ -12,7 +12,6 @@ from torch import Tensor
 from nets.sampling import CHUNK, repeated
 from nets.system import Decoder, Labels
 from physics.model import SpinModel
-from physics.registry import reason, shown
 from search.constraint import Penalised
 from search.gradient import with_gradient
 from search.prior import on_shell
@@ -45,22 +44,11 @@ class Scorer:
 
     def score(self, z: Tensor) -> Tensor:
         spins = self.decoder.decode(z if self.free else on_shell(z), repeated(self.labels, len(z)))
-        score = self._scored(spins)
+        score = self.penalised.score(spins, self.model)
         if not self.observables:
             return score
         measured = (self.model.observables[name].measure(spins) for name in self.observables)
         return torch.stack([score, *measured], 1)
-
-    def _scored(self, spins: Tensor) -> Tensor:
-        name = self.penalised.objective.name
-        try:
-            score = self.penalised.score(spins, self.model)
-        except Exception as error:  # a person's objective may fail in any way
-            raise ValueError(f"objective {name}: {type(error).__name__}: {reason(error)}") from error
-        if not isinstance(score, Tensor) or score.shape != (len(spins),) or not score.is_floating_point():
-            found = f"{score.dtype} of shape {tuple(score.shape)}" if isinstance(score, Tensor) else shown(score)
-            raise ValueError(f"objective {name}: expected {len(spins)} real numbers, found {found}")
-        return score
 
     def evaluate(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """A chunk at a time: what is decoded is not kept.

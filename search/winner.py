@@ -15,7 +15,7 @@ from nets.metrics import measure
 from nets.sampling import CHUNK
 from physics.model import SpinModel
 from search.constraint import Penalised
-from search.objectives import Objective
+from search.objectives import Objective, checked_value
 
 UNIFORM = 0.99  # length of the mean spin from which on a state is uniform
 KEPT = 1000  # of the states that a search ends with
@@ -23,7 +23,7 @@ KEPT = 1000  # of the states that a search ends with
 
 def valued(spins: Tensor, model: SpinModel, objective: Objective) -> pd.DataFrame:
     """A row a state ``(n, components, L, L)``: value of the objective as ``score``, observables and defects."""
-    values = torch.cat([objective.value(part, model) for part in spins.split(CHUNK)])
+    values = torch.cat([checked_value(objective, part, model) for part in spins.split(CHUNK)])
     return measure(spins, model).assign(score=values.tolist())
 
 

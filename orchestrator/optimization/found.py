@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 
 from nets.sampling import decode, prior, repeated
-from orchestrator.console import log
 from orchestrator.optimization.page import Shown, optimum_page
 from orchestrator.optimization.request import OptimizeConfig
-from orchestrator.optimization.rivals import rivals
 from orchestrator.page import drawn, origin
 from orchestrator.training.trained import TrainedModel
 from search.constraint import Penalised
@@ -37,6 +35,8 @@ def commit(
     data: Mapping[str, pd.DataFrame],
     held_out: Tensor,
     cost: Mapping[str, float],
+    others: pd.DataFrame,
+    parents: list[str],
 ) -> None:
     """Keep what a search has found.
 
@@ -47,6 +47,7 @@ def commit(
         data: values of the objective and observables of configurations of its "training" data and of those "held_out".
         held_out: the latter's spins.
         cost: wall and CPU seconds of the search.
+        others, parents: rivals and the data sets that they made.
     """
     model, objective, labels = trained.model, penalised.objective, trained.labels(1)
     codes = torch.from_numpy(search.result().codes[:KEPT])
@@ -55,7 +56,6 @@ def commit(
     table, order = candidates(codes, spins, model, penalised)
     codes, spins = codes[order], spins[order]
     winner = judged(figures_of(table), spins[0], model, objective, held_out)
-    others, parents = _rivals(config, trained, penalised, cost["cpu_seconds"])
     fresh = torch.from_numpy(prior(GENERATED, codes.shape[1], config.seed))
     generated = valued(decode(trained.decoder, fresh, repeated(labels, GENERATED)), model, objective)
     figures = winner.figures | _beside(observed, data["training"], trained)
@@ -78,17 +78,6 @@ def commit(
     draw = partial(optimum_page, name, config, model, search, shown, source)
     files = {"winner.parquet": _winner_file(winner, codes[0], trained), "states.parquet": _states_file(table, codes)}
     trained.store.commit("optima", name, card, {**files, **drawn(draw, config)})
-
-
-def _rivals(
-    config: OptimizeConfig, trained: TrainedModel, penalised: Penalised, cpu_seconds: float
-) -> tuple[pd.DataFrame, list[str]]:
-    try:
-        log("rivals at the cost of the search: tempering, and annealing in a field")
-        return rivals(trained.dataset, penalised, cpu_seconds, trained.store)
-    except ValueError as error:  # no sampler of ours, or too small a lattice
-        log(f"no rivals: {error}")
-        return pd.DataFrame(), []
 
 
 def _beside(observed: Mapping[str, pd.Series], training: pd.DataFrame, trained: TrainedModel) -> dict[str, float]:

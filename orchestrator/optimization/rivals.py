@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pandas as pd
 import torch
@@ -11,7 +11,7 @@ from nets.sampling import CHUNK
 from orchestrator.cluster import Pool
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig
-from orchestrator.data.run import SECONDS_PER_UPDATE, make_here
+from orchestrator.data.run import SECONDS_PER_UPDATE
 from orchestrator.store import Store
 from physics.chiral import ChiralMagnet
 from physics.ground_state import equal_searches, one_digit
@@ -25,11 +25,14 @@ FIELDS = 0.15, 0.3, 0.45, 0.6  # of D^2 / J, in which a rival anneals in turn
 
 
 def rivals(
-    dataset: DatasetConfig, penalised: Penalised, cpu_seconds: float, store: Store
+    dataset: DatasetConfig, penalised: Penalised, cpu_seconds: float, store: Store, pool: Pool
 ) -> tuple[pd.DataFrame, list[str]]:
     """The best state of each rival, see :func:`search.winner.candidates`, and the data sets that were made for it.
 
     Each row has as well its ``rested_`` values, and ``share``, the rival's cost over that of the search.
+
+    Args:
+        pool: of actors that make data sets, see :func:`orchestrator.data.run.make_here`.
 
     Raises:
         ValueError: no sampler of ours is a rival on this spin model.
@@ -38,9 +41,8 @@ def rivals(
     updates = one_digit(min(cpu_seconds / SECONDS_PER_UPDATE, MOST_UPDATES))
     wanted = list(_datasets(dataset, objective, updates))
     together = [found for _, made in wanted for found in made]
-    with Pool("rivals", maker, (store,), len(together)) as pool:
-        for _ in pool.map(together):
-            pass
+    for _ in pool.map(together):
+        pass
     rows = []
     for name, made in wanted:
         best, cost = [], 0.0
@@ -52,11 +54,6 @@ def rivals(
         chosen = _best(states, model, penalised)
         rows.append({"state": name, **_row(states[chosen], model, penalised), "share": cost / max(cpu_seconds, 1e-9)})
     return pd.DataFrame(rows), [f"datasets/{found.name}" for found in together]
-
-
-def maker(store: Store) -> Callable[[DatasetConfig], None]:
-    """Data sets, each made by one actor."""
-    return lambda dataset: make_here(dataset, store)
 
 
 def _datasets(

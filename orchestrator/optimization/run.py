@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,17 +16,20 @@ from nets.sampling import CHUNK
 from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data import shards
+from orchestrator.data.request import DatasetConfig
+from orchestrator.data.run import make_here
 from orchestrator.errors import RequestError
 from orchestrator.files import in_a_line
 from orchestrator.lease import Lease, made
 from orchestrator.optimization.found import commit
 from orchestrator.optimization.request import OptimizeConfig
+from orchestrator.optimization.rivals import rivals
 from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
 from physics.model import SpinModel
 from search.constraint import Penalised, check_constraint
 from search.objectives import FunctionObjective, Objective
-from search.optimizer import Evaluate, Optimizer, OptimizerSettings, advance
+from search.optimizer import Optimizer, OptimizerSettings, advance
 from search.scoring import Scorer, shares
 from search.winner import valued
 
@@ -34,17 +37,21 @@ COMPARED = 1000  # training configurations that the optimum is held against
 CHECKPOINT_SECONDS = 10.0
 CHECKPOINT = "checkpoint.npz"
 
-Scores = Pool[np.ndarray, tuple[np.ndarray, np.ndarray | None]]
+Piece = np.ndarray | DatasetConfig
+Actors = Pool[Piece, Any]
 History = list[tuple[float, float]]
 """Best score so far and mean score of each iteration."""
 
 
-def scorer(model: str, store: Store, penalised: Penalised, optimizer: OptimizerSettings, free: bool) -> Evaluate:
-    """Scores of codes by a model of the store."""
+def worker(
+    model: str, store: Store, penalised: Penalised, optimizer: OptimizerSettings, free: bool
+) -> Callable[[Piece], Any]:
+    """Scores of codes by a model of the store; a data set, of a rival, is made."""
     trained = TrainedModel(model, store)
     ready = penalised._replace(objective=with_networks(penalised.objective, trained))
     gradient, observables, labels = optimizer.uses_gradient, optimizer.observables, trained.labels(1)
-    return Scorer(trained.decoder, trained.model, ready, gradient, labels, observables, free).evaluate
+    scores = Scorer(trained.decoder, trained.model, ready, gradient, labels, observables, free)
+    return lambda piece: make_here(piece, store) if isinstance(piece, DatasetConfig) else scores.evaluate(piece)
 
 
 def with_networks(objective: Objective, trained: TrainedModel) -> Objective:
@@ -112,11 +119,13 @@ def _run(
     log(f"{objective.name} in the latent space of {trained.name}, {optimizer.name}")
     sent = penalised._replace(objective=config.objective)
     arguments = trained.name, store, sent, optimizer, config.free
-    with Pool(name, scorer, arguments, -(-optimizer.population // CHUNK), actors) as pool:
+    with Pool(name, worker, arguments, -(-optimizer.population // CHUNK), actors) as pool:
         pool.answered()
         started = time.monotonic()
         _search(config, name, search, history, pool, held)
         seconds = time.monotonic() - started
+        cost = {"seconds": seconds, "cpu_seconds": seconds * pool.most}
+        beside = _rivals(trained, penalised, cost["cpu_seconds"], pool)
     commit(
         config,
         trained,
@@ -126,8 +135,21 @@ def _run(
         observed,
         {"training": of_training, "held_out": valued(held_out, trained.model, objective)},
         held_out,
-        {"seconds": seconds, "cpu_seconds": seconds * pool.most},
+        cost,
+        *beside,
     )
+
+
+def _rivals(
+    trained: TrainedModel, penalised: Penalised, cpu_seconds: float, pool: Actors
+) -> tuple[pd.DataFrame, list[str]]:
+    """See :func:`orchestrator.optimization.rivals.rivals`; none where no sampler of ours is one."""
+    try:
+        log("rivals at the cost of the search: tempering, and annealing in a field")
+        return rivals(trained.dataset, penalised, cpu_seconds, trained.store, pool)
+    except ValueError as error:  # of another spin model, or on too small a lattice
+        log(f"no rivals: {error}")
+        return pd.DataFrame(), []
 
 
 def _observed(trained: TrainedModel) -> Mapping[str, pd.Series]:
@@ -138,7 +160,7 @@ def _observed(trained: TrainedModel) -> Mapping[str, pd.Series]:
     return {**{key: pd.Series(values) for key, values in data.items()}, model.defect_column: defects}
 
 
-def _search(config: OptimizeConfig, name: str, search: Optimizer, history: History, pool: Scores, held: Lease) -> None:
+def _search(config: OptimizeConfig, name: str, search: Optimizer, history: History, pool: Actors, held: Lease) -> None:
     """The iterations that are left; they are added to ``history``."""
     store, checkpoint = held.store, f"{held.store.work('optima', name)}/{CHECKPOINT}"
     saved, kept = time.monotonic(), len(history)
