@@ -141,7 +141,7 @@ print(*sorted({"torch", "matplotlib", "ray", "pandas", "pyarrow", "numba"} & set
 
 COMMANDS = typer.main.get_command(app).commands
 LOOKING = {"list", "show", "compare", "open", "status", "rm", "gc"}
-PREPARING = {"cluster"}
+PREPARING = {"cluster", "doctor"}
 MAKING = sorted(set(COMMANDS) - LOOKING - PREPARING)
 
 
