@@ -46,6 +46,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
         ["compare", "nope", "nope"],
         ["open", "nope"],
         ["status"],
+        ["logs", "nope"],
+        ["stop", "nope"],
         ["rm", "nope"],
         ["gc", "--days", "-1"],
         ["cluster", "check", "nope.yaml"],
@@ -140,7 +142,7 @@ print(*sorted({"torch", "matplotlib", "ray", "pandas", "pyarrow", "numba"} & set
 
 
 COMMANDS = typer.main.get_command(app).commands
-LOOKING = {"list", "show", "compare", "open", "status", "rm", "gc"}
+LOOKING = {"list", "show", "compare", "open", "status", "logs", "stop", "rm", "gc"}
 PREPARING = {"cluster", "doctor"}
 MAKING = sorted(set(COMMANDS) - LOOKING - PREPARING)
 
