@@ -39,8 +39,18 @@ def grouped(labels: Mapping[str, Tensor | np.ndarray]) -> Groups:
     table = pd.DataFrame({name: np.asarray(values) for name, values in labels.items() if values.ndim == 1})
     by = table.groupby(list(table.columns), sort=True)
     member = by.ngroup().to_numpy()
-    curved = (by.cumcount() < CURVED).to_numpy()
-    return Groups(by.size().reset_index().drop(columns=0), member, curved)
+    return Groups(by.size().reset_index().drop(columns=0), member, _first(member))
+
+
+def _first(member: np.ndarray) -> np.ndarray:
+    """The first configurations of each group, bool ``(n,)``."""
+    return (pd.Series(member).groupby(member).cumcount() < CURVED).to_numpy()
+
+
+def among(groups: Groups, rows: slice) -> Groups:
+    """Some of the configurations by themselves, in the same groups."""
+    member = groups.member[rows]
+    return Groups(groups.labels, member, _first(member))
 
 
 def averages(columns: pd.DataFrame, groups: Groups, model: SpinModel, N: int) -> pd.DataFrame:
@@ -104,22 +114,24 @@ def accuracies(real: pd.DataFrame, generated: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def mean_curves(curves: Mapping[str, Tensor], member: np.ndarray) -> dict[str, Tensor]:
-    """Means ``(groups, points)`` of curves ``(m, points)`` over each group's configurations."""
-    order = [torch.from_numpy(member == number) for number in range(member.max() + 1)]
+def mean_curves(curves: Mapping[str, Tensor], groups: Groups) -> dict[str, Tensor]:
+    """Means ``(groups, points)`` of curves ``(m, points)`` over each group's configurations; NaN where it has none."""
+    member = groups.member[groups.curved]
+    order = [torch.from_numpy(member == number) for number in range(len(groups.labels))]
     return {name: torch.stack([values[here].mean(0) for here in order]) for name, values in curves.items()}
 
 
 def curve_accuracies(
     real: Mapping[str, Tensor], generated: Mapping[str, Tensor], model: SpinModel, L: int
 ) -> dict[str, float]:
-    """Of the mean curves ``(groups, points)``: R^2 or the share within the tolerance, the mean over the groups."""
+    """Of mean curves ``(groups, points)``: R^2 or the share within the tolerance, the mean over the groups in both."""
     found = {}
     for name, curve in model.curves(L).items():
         pairs: Sequence[tuple[Tensor, Tensor]] = list(zip(real[name], generated[name], strict=True))
+        there = [(a.numpy(), b.numpy()) for a, b in pairs if not (a.isnan().any() or b.isnan().any())]
         if curve.tolerance is None:
-            scores = [r_squared(a.numpy(), b.numpy()) for a, b in pairs]
+            scores = [r_squared(a, b) for a, b in there]
         else:
-            scores = [within(a.numpy(), b.numpy(), curve.tolerance) for a, b in pairs]
-        found[name] = float(np.mean(scores))
+            scores = [within(a, b, curve.tolerance) for a, b in there]
+        found[name] = float(np.mean(scores)) if scores else float("nan")
     return found

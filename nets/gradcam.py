@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from nets.layers import circular_pad
 from nets.vaegan import Discriminator
+from physics.model import SpinModel
+
+
+def resolving_block(discriminator: Discriminator, model: SpinModel) -> int:
+    """The last residual block whose cells are at most half a period of the texture across; the first, if none is.
+
+    Each block halves the lattice, so that a cell of the n-th one is 2^n sites across; half a period is pi / q with the
+    model's wave number q.  It is the last block of all where the model has no wave number.
+    """
+    blocks = len(discriminator.trunk) - 2
+    if model.wave_number is None:
+        return blocks
+    return min(max(1, math.floor(math.log2(math.pi / model.wave_number))), blocks)
 
 
 def grad_cam(discriminator: Discriminator, spins: Tensor, block: int | None = None) -> Tensor:

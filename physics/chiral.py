@@ -193,20 +193,42 @@ class ChiralMagnet(SpinModel):
         """How many neighbours each site has, float64 ``(L, L)``; none where there is no site."""
         return _neighbours(self, L)
 
-    def _bonds(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies ``(..., L, L)`` of the bonds from each site to its +x and to its +y neighbour."""
+    def _turns(self, spins: Tensor, right: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+        """D_ij . (S_i x S_j) / D, ``(..., L, L)``, of the bonds from each site to its +x and to its +y neighbour."""
         x, y, z = spins.unbind(-3)
-        right, up = self.shift(spins, X, 1), self.shift(spins, Y, 1)
         rx, ry, rz = right.unbind(-3)
         ux, uy, uz = up.unbind(-3)
-        if self.dm == "bloch":  # D x.(S x S_right), D y.(S x S_up)
-            chiral_right, chiral_up = y * rz - z * ry, z * ux - x * uz
-        else:  # D y.(S x S_right), -D x.(S x S_up)
-            chiral_right, chiral_up = z * rx - x * rz, z * uy - y * uz
+        if self.dm == "bloch":  # x.(S x S_right), y.(S x S_up)
+            return y * rz - z * ry, z * ux - x * uz
+        return z * rx - x * rz, z * uy - y * uz  # y.(S x S_right), -x.(S x S_up)
+
+    def _bonds(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies ``(..., L, L)`` of the bonds from each site to its +x and to its +y neighbour."""
+        right, up = self.shift(spins, X, 1), self.shift(spins, Y, 1)
+        turns_right, turns_up = self._turns(spins, right, up)
         return (
-            -self.J * (spins * right).sum(-3) - self.D * chiral_right,
-            -self.J * (spins * up).sum(-3) - self.D * chiral_up,
+            -self.J * (spins * right).sum(-3) - self.D * turns_right,
+            -self.J * (spins * up).sum(-3) - self.D * turns_up,
         )
+
+    def _halves(self, right: Tensor, up: Tensor) -> Tensor:
+        """What each site has of its four bonds, half of each: ``(..., L, L)``."""
+        return 0.5 * (right + self.shift(right, X, -1) + up + self.shift(up, Y, -1))
+
+    def chirality(self, spins: Tensor) -> Tensor:
+        r"""Chirality of each site, ``(..., 3, L, L)`` to ``(..., L, L)``: half of D_ij . (S_i x S_j) / D of its bonds.
+
+        A pure number whose sign is the sense in which spins turn: sin q in a spiral of wave number q along an axis, if
+        D > 0, and -sin q in its mirror image.
+        """
+        spins = self.on_sites(torch.as_tensor(spins))
+        return self._halves(*self._turns(spins, self.shift(spins, X, 1), self.shift(spins, Y, 1)))
+
+    def local_densities(self, spins: Tensor) -> dict[str, Tensor]:
+        """Energy of each site beyond that of parallel spins, and its chirality."""
+        density = self.energy_density(spins)
+        parallel = 0.5 * self.J * self.neighbours(density.shape[-1]).to(density)
+        return {"energy": density + parallel, "chirality": self.chirality(spins)}
 
     def _onsite(self, spins: Tensor) -> Tensor:
         z = spins.select(-3, 2)
@@ -219,7 +241,7 @@ class ChiralMagnet(SpinModel):
         """
         spins = self.on_sites(torch.as_tensor(spins))
         right, up = self._bonds(spins)
-        return 0.5 * (right + self.shift(right, X, -1) + up + self.shift(up, Y, -1)) + self._onsite(spins)
+        return self._halves(right, up) + self._onsite(spins)
 
     def energy(self, spins: Tensor) -> Tensor:
         r"""Energy per spin relative to the uniform state, ``(..., 3, L, L)`` to ``(...)``.

@@ -165,6 +165,17 @@ class SpinModel(Tagged, ABC):
         spins = self.on_sites(torch.as_tensor(spins))
         return torch.fft.fft2(spins, norm="ortho").abs().square().sum(-3) / self.filling(spins.shape[-1])
 
+    def local_densities(self, spins: Tensor) -> dict[str, Tensor]:
+        """By name, numbers of each site ``(..., L, L)`` that configurations are compared by, beside their waves.
+
+        By default the energy of each site from the uniform state on, whose mean over the sites is :meth:`energy`.  They
+        are zero where there is no site.
+        """
+        density = self.energy_density(spins)
+        there = torch.as_tensor(self.sites(density.shape[-1]), device=density.device)
+        uniform = self.energy(spins) - density.sum((-2, -1)) / there.sum()
+        return {"energy": (density + uniform[..., None, None]) * there}
+
     @property
     def energy_scale(self) -> float:
         """What counts as a large difference of energies between sites, in pictures and for defects."""

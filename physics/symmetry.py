@@ -20,6 +20,13 @@ def is_uniform(model: SpinModel, L: int) -> bool:
     return TRANSLATIONS.keys() <= model.symmetries(L).keys()
 
 
+def is_even(model: SpinModel, L: int) -> bool:
+    """Whether a state and its reverse have the same energy, as in no field: tried on one random state."""
+    drawn = torch.randn(1, model.components, L, L, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    spins = model.on_sites(drawn / drawn.norm(dim=1, keepdim=True))
+    return torch.allclose(model.energy(spins), model.energy(-spins), rtol=0, atol=1e-9)
+
+
 def draw_powers(model: SpinModel, L: int, n: int, rng: torch.Generator) -> Powers:
     """Independent and uniform: 0 to L - 1 sites of each translation, 0 to 3 times each other symmetry.
 

@@ -14,9 +14,11 @@ from torch import Tensor
 from physics.model import Curve, SpinModel
 from physics.observables import local_alignment
 from physics.render import circle_defects, draw_spins, figure_of
+from search.archive import Archive
 
 ZOOM = 8  # sites on each side of a defect
 REACH = 30  # steps on each side of a barrier
+TILES = 8  # pictures along each edge of an archive
 
 
 def map_figure(
@@ -69,8 +71,10 @@ def losses_figure(losses: Tensor) -> Figure:
 def samples_figure(table: pd.DataFrame, model: SpinModel) -> Figure:
     """Coverage and defects of samples against their mean energy, a point a training (2023, figure 2e).
 
+    Rows of the table without a model are of data: a line across, dashed for held-out ones, dotted for noisy ones.
+
     Args:
-        table: with the columns system, steps, energy, data_energy and those drawn.
+        table: with the columns model, system, steps, energy, data_energy and those drawn.
     """
     shown = {
         "adagan_coverage": "coverage (AdaGAN)",
@@ -78,7 +82,8 @@ def samples_figure(table: pd.DataFrame, model: SpinModel) -> Figure:
         model.defect_column: f"{model.defect} a state",
     }
     figure, axes = figure_of(1, len(shown), (13, 3.8))
-    for number, (system, group) in enumerate(table.groupby("system")):
+    of_data, of_models = table[table["model"] == ""], table[table["model"] != ""]
+    for number, (system, group) in enumerate(of_models.groupby("system")):
         for refined in (False, True):
             part = group[(group["steps"] > 0) == refined]
             style = {"color": f"C{number}", "linestyle": "none", "marker": "o", "mfc": None if refined else "none"}
@@ -86,7 +91,9 @@ def samples_figure(table: pd.DataFrame, model: SpinModel) -> Figure:
             for axis, key in zip(axes, shown, strict=True):
                 if len(part):
                     axis.plot(part["energy"], part[key], label=label, **style)
-    for axis, title in zip(axes, shown.values(), strict=True):
+    for axis, (key, title) in zip(axes, shown.items(), strict=True):
+        for dashes, (_, row) in zip(("--", ":"), of_data.iterrows(), strict=False):
+            axis.axhline(row[key], color="k", ls=dashes, lw=1, label=row["system"])
         axis.axvline(table["data_energy"].iloc[0], color="k", ls="--", lw=1)
         axis.set(xlabel="mean energy", title=title)
         axis.grid(alpha=0.3)
@@ -160,12 +167,65 @@ def search_figure(history: np.ndarray, values: np.ndarray, optimum: float, name:
     figure, (left, right) = figure_of(1, 2, (10, 3.6))
     left.plot(history[:, 0], label="best so far")
     left.plot(history[:, 1], label="mean of the population")
+    near = np.concatenate((history[:, 0], values))  # a mean may be far below, where limits are broken
+    margin = 0.5 * max(float(np.ptp(near)), 1e-6)
+    left.set_ylim(near.min() - margin, near.max() + margin)
     left.set(xlabel="iteration", ylabel=name)
     left.legend()
     right.hist(values, bins=np.linspace(values.min() - 1e-6, values.max() + 1e-6, 41), color="0.6")
     right.axvline(optimum, color="red", label=f"optimum {optimum:.4g}")
     right.set(xlabel=name, ylabel=f"of {len(values)} training configurations")
     right.legend()
+    return figure
+
+
+def energies_figure(ensembles: Mapping[str, pd.DataFrame]) -> Figure:
+    """Distributions of the energy per spin, a curve an ensemble.
+
+    Source: latent optimization (2022), figure 1e.
+    """
+    figure, axis = figure_of(1, 1, (7, 3.2))
+    energies = {name: table["energy"].to_numpy() for name, table in ensembles.items()}
+    together = np.concatenate(list(energies.values()))
+    low, high = np.quantile(together, [0.005, 0.995])
+    bins = np.linspace(low - 1e-6, high + 1e-6, 60)
+    for name, values in energies.items():
+        axis.hist(values, bins, density=True, histtype="stepfilled", alpha=0.45, label=name.replace("_", "-"))
+    axis.set(xlabel="energy per spin", ylabel="density")
+    axis.legend(fontsize="small")
+    return figure
+
+
+def archive_figure(
+    archive: Archive, data: pd.DataFrame, spins: np.ndarray, table: pd.DataFrame, model: SpinModel, name: str
+) -> Figure:
+    """The score in every filled cell with the data as points; and states of it where they lie in the map.
+
+    Args:
+        data: observables of configurations.
+        spins, table: of the states, with their observables.
+    """
+    (x, y), bounds, size = archive.settings.axes, archive.settings.bounds, archive.settings.cells
+    assert bounds is not None
+    scores = np.full(size * size, np.nan)
+    scores[archive.cells] = archive.values[:, 0]
+    figure, (left, right) = figure_of(1, 2, (13, 6))
+    extent = (*bounds[0], *bounds[1])
+    image = left.imshow(scores.reshape(size, size), origin="lower", extent=extent, aspect="auto", cmap="viridis")
+    figure.colorbar(image, ax=left, fraction=0.046, label=f"score of {name}")
+    left.plot(data[x], data[y], ",", color="red", label="training data")
+    left.legend(loc="upper right", fontsize="small")
+    for axis in (left, right):
+        label = model.observables
+        axis.set(xlim=bounds[0], ylim=bounds[1], xlabel=label[x].label, ylabel=label[y].label)
+    wide, high = ((high - low) / TILES for low, high in bounds)
+    places = np.floor([(table[x] - bounds[0][0]) / wide, (table[y] - bounds[1][0]) / high]).T
+    for column, row in {(int(a), int(b)) for a, b in places if 0 <= a < TILES and 0 <= b < TILES}:
+        first = int(np.flatnonzero((places == (column, row)).all(1))[0])  # the best that lies there
+        corner = bounds[0][0] + column * wide, bounds[1][0] + row * high
+        inside = (corner[0], corner[0] + 0.94 * wide, corner[1], corner[1] + 0.94 * high)
+        right.imshow(model.colors(spins[first]), origin="lower", extent=inside, aspect="auto", interpolation="nearest")
+    right.set(xlim=bounds[0], ylim=bounds[1])
     return figure
 
 

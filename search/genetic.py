@@ -2,70 +2,117 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, check_names, numbers
+from search.optimizer import (
+    Candidates,
+    Optimizer,
+    OptimizerSettings,
+    State,
+    check_names,
+    generator_of,
+    generator_state,
+    numbers,
+)
+
+Wheel = Literal["linear", "exponential"]
 
 
 class GeneticSettings(OptimizerSettings):
-    """Roulette-wheel selection, uniform crossover and random reset on latent codes.
+    r"""Roulette-wheel selection, uniform crossover and random reset on latent codes.
 
-    The wheel gives the code of rank r (0 the best of n) a slot in proportion to exp(-pressure r / (n - 1)): the
-    best is drawn e^pressure times as often as the worst, whatever the scale of the scores.  The paper names a
-    selection pressure (8 for W and M_z, 5 for C and the energy) and leaves the wheel open.
+    A code of cost C_i, minus its score, has a slot on the wheel in proportion to
+
+    .. math:: f_i = (C_w - C_i) + (C_w - C_b) / (k - 1),
+
+    of the worst and the best code of the generation: the best is drawn k times as often as the worst.  The paper names
+    k as the selection pressure (8 for W and M_z, 5 for C and the energy).  The exponential wheel takes
+    exp(-k r / (n - 1)) of the code of rank r, 0 the best of n, whatever the scale of the scores.
 
     Attributes:
-        population: codes a generation.
+        pressure: k.
         mutation: probability that a gene is drawn anew from the prior N(0, 1).
         elite: best codes that pass on unchanged (and are not asked for again).
+
+    Source: latent optimization (2022), "Genetic algorithm".
     """
 
+    recipe_version: ClassVar[int] = 2  # 1: the exponential wheel
     name: Literal["genetic"] = "genetic"
     pressure: PositiveFloat = 8.0
+    wheel: Wheel = "linear"
     mutation: Annotated[float, Field(ge=0, le=1)] = 0.01
     elite: NonNegativeInt = 1
 
     @model_validator(mode="after")
-    def _elite(self) -> GeneticSettings:
+    def _consistent(self) -> GeneticSettings:
         if self.elite >= self.population:
             raise ValueError(f"elite: expected less than the population of {self.population}, found {self.elite}")
+        if self.wheel == "linear" and self.pressure <= 1:
+            raise ValueError(f"pressure: expected more than 1 on a linear wheel, found {self.pressure:g}")
         return self
 
     def start(self, latent_dim: int, seed: int) -> Genetic:
         return Genetic(self, latent_dim, seed)
 
 
+def slots(scores: np.ndarray, pressure: float, wheel: Wheel) -> np.ndarray:
+    """Probability that each code is drawn, ``(n,)``; none of those whose score is not finite, unless none is.
+
+    Args:
+        scores: ``(n,)``, the best first.
+    """
+    known = np.isfinite(scores)
+    if not known.any():
+        return np.full(len(scores), 1 / len(scores))
+    if wheel == "exponential":
+        slot = np.exp(-pressure * np.arange(len(scores)) / (len(scores) - 1))
+    else:
+        above = np.where(known, scores, 0.0) - scores[known].min()
+        span = above[known].max()
+        slot = above / span + 1 / (pressure - 1) if span > 0 else np.ones(len(scores))
+    slot = np.where(known, slot, 0.0)
+    return slot / slot.sum()
+
+
+def offspring(
+    rng: np.random.Generator, codes: np.ndarray, drawn: np.ndarray, count: int, mutation: float
+) -> np.ndarray:
+    """Children ``(count, d)``: each gene of either of two parents, or with probability ``mutation`` of N(0, 1).
+
+    Args:
+        drawn: probability of each of the ``codes`` to be a parent.
+    """
+    shape = (count, codes.shape[1])
+    turned = np.minimum(np.searchsorted(np.cumsum(drawn), rng.random((2, count))), len(codes) - 1)
+    mother, father = codes[turned]
+    children = np.where(rng.random(shape) < 0.5, mother, father)
+    reset = rng.random(shape) < mutation
+    return np.where(reset, rng.standard_normal(shape, np.float32), children)
+
+
 class Genetic(Optimizer):
     """A population of codes, best first."""
 
     def __init__(self, settings: GeneticSettings, latent_dim: int, seed: int):
-        population = settings.population
+        self._settings, self._shape = settings, (settings.population, latent_dim)
         self._rng = np.random.default_rng(seed)
-        self._shape = (population, latent_dim)
-        self._mutation, self._elite = settings.mutation, settings.elite
-        wheel = np.exp(-settings.pressure * np.arange(population) / (population - 1))
-        self._wheel = np.cumsum(wheel / wheel.sum())
         self.codes = np.empty((0, latent_dim), np.float32)
         self.scores = np.empty(0)
 
     def ask(self) -> np.ndarray:
         """Codes ``(m, latent_dim)`` to score next: the prior's at first, then offspring."""
-        population, latent = self._shape
         if not len(self.codes):
             return self._rng.standard_normal(self._shape, np.float32)
-        shape = (population - self._elite, latent)
-        spins = self._rng.random((2, shape[0]))
-        mother, father = self.codes[np.minimum(np.searchsorted(self._wheel, spins), population - 1)]
-        children = np.where(self._rng.random(shape) < 0.5, mother, father)
-        reset = self._rng.random(shape) < self._mutation
-        return np.where(reset, self._rng.standard_normal(shape, np.float32), children)
+        settings = self._settings
+        drawn = slots(self.scores, settings.pressure, settings.wheel)
+        return offspring(self._rng, self.codes, drawn, self._shape[0] - settings.elite, settings.mutation)
 
     def tell(self, codes: np.ndarray, scores: np.ndarray, gradients: np.ndarray | None = None) -> None:
-        elite = self._elite if len(self.codes) else 0
+        elite = self._settings.elite if len(self.codes) else 0
         codes = np.concatenate((self.codes[:elite], codes))
         scores = np.concatenate((self.scores[:elite], np.nan_to_num(scores, nan=-np.inf)))
         order = np.argsort(-scores, kind="stable")
@@ -76,20 +123,11 @@ class Genetic(Optimizer):
         return Candidates(self.codes, self.scores)
 
     def state(self) -> State:
-        return {
-            "codes": self.codes,
-            "scores": self.scores,
-            "generator": np.array(json.dumps(self._rng.bit_generator.state)),
-        }
+        return {"codes": self.codes, "scores": self.scores, "generator": generator_state(self._rng)}
 
     def restore(self, state: State) -> None:
         check_names(state, ("codes", "scores", "generator"))
         told = self._shape[0] if np.size(state["scores"]) else 0  # a whole generation, or none yet
         codes = numbers(state, "codes", (told, self._shape[1]))
         scores = numbers(state, "scores", (told,), np.float64)
-        rng = np.random.default_rng()
-        try:
-            rng.bit_generator.state = json.loads(str(state["generator"]))
-        except Exception:  # JSON and NumPy have several of their own
-            raise ValueError("generator: expected the state of one as JSON, found something else") from None
-        self.codes, self.scores, self._rng = codes, scores, rng
+        self.codes, self.scores, self._rng = codes, scores, generator_of(state)

@@ -10,6 +10,7 @@ import torch
 from pydantic import PositiveFloat
 from torch import Tensor
 
+from search.adam import MOMENTS, Adam
 from search.optimizer import Candidates, Evaluate, Optimizer, OptimizerSettings, State, check_names, numbers
 
 
@@ -18,9 +19,12 @@ class GradientSettings(OptimizerSettings):
 
     Attributes:
         population: codes modified side by side; they do not see one another.
+
+    Source: latent optimization (2022), "Single-code modification".
     """
 
     uses_gradient: ClassVar[bool] = True
+    recipe_version: ClassVar[int] = 2  # 1: Adam of torch, other roundings
     name: Literal["gradient"] = "gradient"
     learning_rate: PositiveFloat = 1e-2
 
@@ -37,13 +41,12 @@ class Gradient(Optimizer):
     """
 
     def __init__(self, codes: np.ndarray, learning_rate: float):
-        self._z = torch.tensor(codes, dtype=torch.float32)
-        self._adam = torch.optim.Adam([self._z], learning_rate)
-        self._best = self._z.clone()
-        self._best_scores = torch.full((len(self._z),), -torch.inf)
+        self._codes = np.array(codes, np.float32)
+        self._adam = Adam(self._codes.shape, learning_rate)
+        self._best, self._best_scores = self._codes, np.full(len(codes), -np.inf)
 
     def ask(self) -> np.ndarray:
-        return self._z.numpy().copy()
+        return self._codes.copy()
 
     def tell(self, codes: np.ndarray, scores: np.ndarray, gradients: np.ndarray | None = None) -> None:
         """One step of Adam.
@@ -53,37 +56,35 @@ class Gradient(Optimizer):
         """
         if gradients is None:
             raise ValueError("gradient: expected gradients of the scores, found none")
-        told = torch.as_tensor(np.nan_to_num(scores, nan=-np.inf), dtype=torch.float32)
+        told = np.nan_to_num(scores, nan=-np.inf)
         better = told > self._best_scores
-        self._best = torch.where(better[:, None], self._z, self._best)
-        self._best_scores = torch.where(better, told, self._best_scores)
-        self._z.grad = -torch.as_tensor(np.nan_to_num(gradients, nan=0.0), dtype=torch.float32)
-        self._adam.step()
+        self._best = np.where(better[:, None], self._codes, self._best)
+        self._best_scores = np.where(better, told, self._best_scores)
+        self._codes = self._codes + self._adam.step(gradients)
 
     def result(self) -> Candidates:
         """The best of each code's way, the best code first."""
-        order = torch.argsort(-self._best_scores, stable=True)
-        return Candidates(self._best[order].numpy(), self._best_scores[order].double().numpy())
+        order = np.argsort(-self._best_scores, kind="stable")
+        return Candidates(self._best[order], self._best_scores[order])
 
     def state(self) -> State:
-        moments = {key: value.numpy().copy() for key, value in self._adam.state[self._z].items()}
-        return {"codes": self.ask(), "best": self._best.numpy(), "best_scores": self._best_scores.numpy(), **moments}
+        return {
+            "codes": self._codes,
+            "best": self._best,
+            "best_scores": self._best_scores,
+            **self._adam.state(),
+        }
 
     def restore(self, state: State) -> None:
-        shape = tuple(self._z.shape)
-        shapes: dict[str, tuple[int, ...]] = {"codes": shape, "best": shape, "best_scores": shape[:1]}
-        if len(state) > len(shapes):  # Adam's moments, once there are any
-            shapes |= {"step": (), "exp_avg": shape, "exp_avg_sq": shape}
-        check_names(state, shapes)
-        found = {name: torch.from_numpy(numbers(state, name, size)) for name, size in shapes.items()}
-        self._z.copy_(found.pop("codes"))
-        self._best, self._best_scores = found.pop("best"), found.pop("best_scores")
-        groups = self._adam.state_dict()["param_groups"]
-        self._adam.load_state_dict({"state": {0: found} if found else {}, "param_groups": groups})
+        check_names(state, ("codes", "best", "best_scores", *MOMENTS))
+        shape = self._codes.shape
+        codes, best = (numbers(state, name, shape) for name in ("codes", "best"))
+        scores, adam = numbers(state, "best_scores", shape[:1], np.float64), self._adam.restored(state)
+        self._codes, self._best, self._best_scores, self._adam = codes, best, scores, adam
 
 
 def with_gradient(score: Callable[[Tensor], Tensor]) -> Evaluate:
-    """Scores and their gradients from a differentiable function of codes ``(m, d)`` to scores ``(m,)``.
+    """Scores and their gradients from a differentiable function of codes ``(m, d)`` to scores ``(m,)`` or ``(m, k)``.
 
     Codes do not see one another: the gradient of a sum is each one's own.
     """
@@ -91,7 +92,9 @@ def with_gradient(score: Callable[[Tensor], Tensor]) -> Evaluate:
     def evaluate(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         z = torch.tensor(codes).requires_grad_()
         value = score(z)
-        (slope,) = torch.autograd.grad(value.sum(), z)
+        columns = value.sum(0).reshape(-1)
+        slopes = [torch.autograd.grad(column, z, retain_graph=True)[0] for column in columns]
+        slope = slopes[0] if value.ndim == 1 else torch.stack(slopes, 1)
         return value.detach().numpy(), slope.numpy()
 
     return evaluate

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from nets.gradcam import darker_share, grad_cam
+from nets.gradcam import darker_share, grad_cam, resolving_block
 from nets.metrics import measure
 from nets.sampling import ddls, decode, repeated, split
 from nets.system import Decoder, Labels
@@ -260,10 +260,11 @@ def watch_refinement(
     """
     ends = np.unique([0, *np.geomspace(1, steps, looks).round().astype(int)])
     parts, watched, chosen, darker, z = [], [], 0, float("nan"), codes
+    block = resolving_block(discriminator, model)
     for done, end in zip(np.append(0, ends), ends, strict=False):
         z = ddls(decoder, discriminator, z, int(end - done), step_size, langevin, labels)
         spins = decode(decoder, z, labels)
-        columns, cam = measure(spins, model), grad_cam(discriminator, spins)
+        columns, cam = measure(spins, model), grad_cam(discriminator, spins, block)
         with torch.no_grad():
             columns = columns.assign(step=end, sample=range(len(z)), logit=discriminator(spins).cpu().numpy())
         if end == 0:

@@ -7,23 +7,31 @@ values ``(B,)`` as ``module:function``.  An optimizer with gradients needs it di
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import BeforeValidator, SerializeAsAny
+from pydantic import BeforeValidator, PrivateAttr, SerializeAsAny
 from torch import Tensor
 
 from physics.chiral import ChiralMagnet
 from physics.model import SpinModel
-from physics.observables import correlation, topological_charge
-from physics.registry import Registry, Tagged, import_name, nearest, reason, shown
+from physics.observables import correlation, topological_charge, topological_charge_continuum
+from physics.registry import Registry, Tagged, cut, import_name, nearest, reason, shown
 
 Direction = Literal["max", "min"]
 
 
 class Objective(Tagged, ABC):
-    """What a search looks for."""
+    """What a search looks for.
+
+    Attributes:
+        needs: names of networks of the searched system that it is given before it is asked for values.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
 
     @property
     def direction(self) -> Direction:
@@ -40,6 +48,13 @@ class Objective(Tagged, ABC):
     def check(self, model: SpinModel) -> None:
         """Raise ValueError unless the model's configurations have such a value."""
 
+    def check_lattice(self, model: SpinModel, L: int) -> None:
+        """Raise ValueError unless configurations of L x L have such a value."""
+
+    def given_networks(self, networks: Mapping[str, Callable[[Tensor], Tensor]]) -> Objective:
+        """The same with the networks that it needs, by name."""
+        return self
+
     @abstractmethod
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
         """Of configurations ``(B, components, L, L)``, ``(B,)``."""
@@ -50,7 +65,7 @@ class Objective(Tagged, ABC):
 
 
 class ObservableObjective(Objective):
-    """An observable of the model, as large or as small as it gets: ``<observable>_max`` or ``<observable>_min``."""
+    """An observable of the model, or its defects, as many as can be: ``<observable>_max`` or ``<observable>_min``."""
 
     @property
     def _parts(self) -> tuple[str, str]:
@@ -62,17 +77,21 @@ class ObservableObjective(Objective):
         return "min" if self._parts[1] == "min" else "max"
 
     def unit(self, model: SpinModel) -> str:
-        return model.observables[self._parts[0]].unit
+        observable = model.observables.get(self._parts[0])
+        return observable.unit if observable else ""
 
     def check(self, model: SpinModel) -> None:
-        if self._parts[0] not in model.observables:
-            known = [*OBJECTIVES.known, *(f"{name}_{end}" for name in model.observables for end in ("max", "min"))]
+        names = [*model.observables, model.defect_column]
+        if self._parts[0] not in names:
+            known = [*OBJECTIVES.known, *(f"{name}_{end}" for name in names for end in ("max", "min"))]
             raise ValueError(
                 f"objective: expected one of {', '.join(known)} or module:function, found {self.name!r}"
                 f"{nearest(self.name, dict.fromkeys(known), listed=False)}"
             )
 
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
+        if self._parts[0] == model.defect_column:  # a count has no gradient, but one that is zero
+            return model.count_defects(spins).to(spins) + 0 * spins.sum((-3, -2, -1))
         return model.observables[self._parts[0]].measure(spins)
 
 
@@ -83,24 +102,83 @@ class _OfChiralMagnets(Objective):
 
 
 class TopologicalChargeMax(_OfChiralMagnets):
-    """|W|, the number of skyrmions, whichever way their cores point."""
+    """|W| of the 2022 paper's integral, close to the number of skyrmions, whichever way their cores point.
 
+    On a lattice with edges it is that of the plaquettes, which is whole but has no gradient.
+    """
+
+    recipe_version: ClassVar[int] = 2  # 1: of the plaquettes everywhere
     name: Literal["topological_charge_max"] = "topological_charge_max"
 
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
         assert isinstance(model, ChiralMagnet)
+        if model.boundary == "periodic" and model.mask is None:
+            return topological_charge_continuum(spins).abs()
         return topological_charge(spins, model).abs()
 
 
 class CorrelationMax(_OfChiralMagnets):
-    """Correlation along the diagonal over a quarter of the spiral's period, the 2022 paper's C."""
+    """C(a), largest for stripes along a.
 
+    Attributes:
+        a: in sites along x and y, whole or not; by default the unit vector along the diagonal.
+
+    Source: latent optimization (2022), "Genetic algorithm".
+    """
+
+    recipe_version: ClassVar[int] = 2  # 1: a quarter of the spiral's period along the diagonal
     name: Literal["correlation_max"] = "correlation_max"
+    a: tuple[float, float] = (math.sqrt(0.5), math.sqrt(0.5))
 
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
-        assert isinstance(model, ChiralMagnet)
-        step = max(1, round(min(model.period, spins.shape[-1]) / 4))
-        return correlation(spins, (step, step))
+        return correlation(spins, self.a)
+
+
+class LogitMax(Objective):
+    """The discriminator's logit: how real a state looks to it."""
+
+    needs: ClassVar[tuple[str, ...]] = ("discriminator",)
+    name: Literal["logit_max"] = "logit_max"
+    _discriminator: Callable[[Tensor], Tensor] | None = PrivateAttr(None)
+
+    def given_networks(self, networks: Mapping[str, Callable[[Tensor], Tensor]]) -> LogitMax:
+        twin = self.model_copy()
+        twin._discriminator = networks["discriminator"]
+        return twin
+
+    def value(self, spins: Tensor, model: SpinModel) -> Tensor:
+        assert self._discriminator is not None
+        return self._discriminator(spins)
+
+
+class WeightedSum(Objective):
+    """A sum of scores, each with its sign and weight, to be maximised: ``"mz_max + 0.5 * energy_min"``."""
+
+    @property
+    def terms(self) -> list[tuple[float, Objective]]:
+        return [_term(text) for text in self.name.split("+")]
+
+    @property
+    def differentiable(self) -> bool:
+        return all(objective.differentiable for _, objective in self.terms)
+
+    def check(self, model: SpinModel) -> None:
+        for _, objective in self.terms:
+            if objective.needs:
+                raise ValueError(f"objective: expected no {objective.name} in a sum, found {self.name!r}")
+            objective.check(model)
+
+    def value(self, spins: Tensor, model: SpinModel) -> Tensor:
+        return torch.stack([weight * objective.score(spins, model) for weight, objective in self.terms]).sum(0)
+
+
+def _term(text: str) -> tuple[float, Objective]:
+    """Weight and objective of "weight * name" or "name"."""
+    weight, times, name = text.rpartition("*")
+    try:
+        return (float(weight) if times else 1.0), parse_objective(name.strip())
+    except ValueError as error:
+        raise ValueError(f"{cut(text.strip())}: expected WEIGHT * OBJECTIVE: {error}") from None
 
 
 class FunctionObjective(Objective):
@@ -117,10 +195,15 @@ class FunctionObjective(Objective):
             raise ValueError(
                 f"objective {self.name}: fails on two configurations of 16 x 16: {reason(error)}"
             ) from None
-        if not isinstance(values, Tensor) or values.shape != (2,):
+        if not isinstance(values, Tensor) or values.shape != (2,) or not values.is_floating_point():
             raise ValueError(
-                f"objective {self.name}: expected a value for each of 2 configurations, found {shown(values)}"
+                f"objective {self.name}: expected a real number for each of 2 configurations, found {shown(values)}"
             )
+
+    def has_gradient(self, model: SpinModel) -> bool:
+        """Whether torch follows the value to the spins."""
+        spins = torch.nn.functional.normalize(torch.ones(2, model.components, 16, 16), dim=1).requires_grad_()
+        return bool(self.value(spins, model).requires_grad)
 
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
         return import_name(self.name)(spins, model)
@@ -132,6 +215,9 @@ OBJECTIVES: Registry[Objective] = Registry(
     {
         "topological_charge_max": "search.objectives:TopologicalChargeMax",
         "correlation_max": "search.objectives:CorrelationMax",
+        "boundary_max": "search.given:BoundaryMax",
+        "distance_min": "search.given:DistanceMin",
+        "logit_max": "search.objectives:LogitMax",
     },
 )
 
@@ -150,6 +236,10 @@ def parse_objective(given: Any) -> Objective:
         raise ValueError(f"expected a name, or keys and values with a name, found {shown(given)}")
     if name in OBJECTIVES.known:
         return OBJECTIVES.parse(settings)
+    if "+" in name or "*" in name:
+        weighted = WeightedSum.model_validate(settings)
+        assert weighted.terms
+        return weighted
     if ":" in name:
         found = import_name(name)
         if isinstance(found, type) and issubclass(found, Objective):

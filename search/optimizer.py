@@ -6,12 +6,14 @@ To add one: a file with settings of :class:`OptimizerSettings` and an :class:`Op
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
+import pandas as pd
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from physics.registry import Registry, Tagged, cut
@@ -71,7 +73,16 @@ class OptimizerSettings(Tagged, ABC):
     """
 
     uses_gradient: ClassVar[bool] = False
-    population: Annotated[int, Field(ge=2, le=10**5)] = 100
+    population: Annotated[int, Field(ge=2, le=10**7)] = 100
+
+    @property
+    def observables(self) -> tuple[str, ...]:
+        """Names of what it is told beside the score: then scores are ``(m, 1 + k)``, gradients ``(m, 1 + k, d)``."""
+        return ()
+
+    def over(self, data: Mapping[str, pd.Series]) -> OptimizerSettings:
+        """The settings with what they leave open, by the observables of the data."""
+        return self
 
     @abstractmethod
     def start(self, latent_dim: int, seed: int) -> Optimizer: ...
@@ -105,6 +116,21 @@ def numbers(state: State, name: str, shape: tuple[int, ...], dtype: Any = np.flo
     return found.astype(dtype)
 
 
+def generator_state(rng: np.random.Generator) -> np.ndarray:
+    """Of NumPy's generator, as text."""
+    return np.array(json.dumps(rng.bit_generator.state))
+
+
+def generator_of(state: State, name: str = "generator") -> np.random.Generator:
+    """The generator whose :func:`generator_state` has that name; ValueError if it is not of one."""
+    rng = np.random.default_rng()
+    try:
+        rng.bit_generator.state = json.loads(str(state[name]))
+    except Exception:  # JSON and NumPy have several of their own
+        raise ValueError(f"{name}: expected the state of one as JSON, found something else") from None
+    return rng
+
+
 def check_names(state: State, names: Collection[str]) -> None:
     """Raise ValueError unless a state has arrays of these names and no others."""
     if set(state) != set(names):
@@ -116,10 +142,18 @@ def check_names(state: State, names: Collection[str]) -> None:
 OPTIMIZERS: Registry[OptimizerSettings] = Registry(
     OptimizerSettings,
     "optimizer",
-    {"genetic": "search.genetic:GeneticSettings", "gradient": "search.gradient:GradientSettings"},
+    {
+        "memetic": "search.memetic:MemeticSettings",
+        "genetic": "search.genetic:GeneticSettings",
+        "gradient": "search.gradient:GradientSettings",
+        "stochastic": "search.stochastic:StochasticSettings",
+        "cma-es": "search.cma_es:CMASettings",
+        "sep-cma-es": "search.cma_es:SepCMASettings",
+        "archive": "search.archive:ArchiveSettings",
+    },
 )
 
 AnyOptimizer = Annotated[
-    SerializeAsAny[OptimizerSettings], BeforeValidator(partial(OPTIMIZERS.parse, default="genetic"))
+    SerializeAsAny[OptimizerSettings], BeforeValidator(partial(OPTIMIZERS.parse, default="memetic"))
 ]
-"""A field of settings that holds any optimizer; the genetic algorithm, if it names none."""
+"""A field of settings that holds any optimizer; the memetic algorithm, if it names none."""

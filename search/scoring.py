@@ -1,8 +1,9 @@
-"""Scores of codes: what an objective makes of what a decoder makes of them."""
+"""Scores of codes: what an objective within its limits makes of what a decoder makes of them."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,38 +12,84 @@ from torch import Tensor
 from nets.sampling import CHUNK, repeated
 from nets.system import Decoder, Labels
 from physics.model import SpinModel
+from physics.registry import reason, shown
+from search.constraint import Penalised
 from search.gradient import with_gradient
-from search.objectives import Objective
+from search.prior import on_shell
+
+LARGEST = 256  # chunks in a run of codes: what is lost with an actor
 
 
 class Scorer:
     """A function of codes ``(m, d)`` to scores ``(m,)`` and, where the optimizer uses them, gradients ``(m, d)``.
 
     Args:
+        observables: names of what an optimizer is told beside the score, see
+            :attr:`search.optimizer.OptimizerSettings.observables`.
         labels: of one configuration, ``(1, ...)``, that all codes are decoded with.
+        free: codes are decoded where they are, and not in the shell of the prior.
     """
 
-    def __init__(self, decoder: Decoder, model: SpinModel, objective: Objective, gradient: bool, labels: Labels):
-        self.decoder, self.model, self.objective = decoder, model, objective
-        self.gradient, self.labels = gradient, labels
+    def __init__(
+        self,
+        decoder: Decoder,
+        model: SpinModel,
+        penalised: Penalised,
+        gradient: bool,
+        labels: Labels,
+        observables: Sequence[str] = (),
+        free: bool = False,
+    ):
+        self.decoder, self.model, self.penalised = decoder, model, penalised
+        self.gradient, self.labels, self.observables, self.free = gradient, labels, observables, free
 
     def score(self, z: Tensor) -> Tensor:
-        return self.objective.score(self.decoder.decode(z, repeated(self.labels, len(z))), self.model)
+        spins = self.decoder.decode(z if self.free else on_shell(z), repeated(self.labels, len(z)))
+        score = self._scored(spins)
+        if not self.observables:
+            return score
+        measured = (self.model.observables[name].measure(spins) for name in self.observables)
+        return torch.stack([score, *measured], 1)
+
+    def _scored(self, spins: Tensor) -> Tensor:
+        name = self.penalised.objective.name
+        try:
+            score = self.penalised.score(spins, self.model)
+        except Exception as error:  # a person's objective may fail in any way
+            raise ValueError(f"objective {name}: {type(error).__name__}: {reason(error)}") from error
+        if not isinstance(score, Tensor) or score.shape != (len(spins),) or not score.is_floating_point():
+            found = f"{score.dtype} of shape {tuple(score.shape)}" if isinstance(score, Tensor) else shown(score)
+            raise ValueError(f"objective {name}: expected {len(spins)} real numbers, found {found}")
+        return score
 
     def evaluate(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """A chunk at a time: what is decoded is not kept.
+
+        Raises:
+            ValueError: the objective fails; the message has the code that it failed at, or the first of its chunk.
+        """
         parts = [codes[i : i + CHUNK] for i in range(0, len(codes), CHUNK)]
-        if self.gradient:
-            scores, gradients = zip(*map(with_gradient(self.score), parts), strict=True)
-            return np.concatenate(scores), np.concatenate(gradients)
-        with torch.no_grad():
-            return torch.cat([self.score(torch.tensor(part)) for part in parts]).numpy(), None
+        found = [self._evaluated(part) for part in parts]
+        scores, gradients = zip(*found, strict=True)
+        return np.concatenate(scores), np.concatenate(gradients) if self.gradient else None
+
+    def _evaluated(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        try:
+            if self.gradient:
+                return with_gradient(self.score)(codes)
+            with torch.no_grad():
+                return self.score(torch.tensor(codes)).numpy(), None
+        except ValueError as error:
+            start = ", ".join(f"{component:.4g}" for component in codes[0, :4])
+            raise ValueError(f"{error}, at the code [{start}, ...]") from error
 
 
 def shares(codes: np.ndarray, workers: int) -> list[np.ndarray]:
-    """At most ``workers`` runs of codes, cut between the chunks that are decoded together.
+    """Runs of codes, one a worker or as many as none is larger than ``LARGEST`` chunks, cut between chunks.
 
     Every code is decoded in the same company whatever ``workers`` is, so scores do not depend on it.
     """
     chunks = -(-len(codes) // CHUNK)
-    bounds = [CHUNK * (chunks * i // workers) for i in range(workers)] + [len(codes)]
+    runs = max(workers, -(-chunks // LARGEST))
+    bounds = [CHUNK * (chunks * i // runs) for i in range(runs)] + [len(codes)]
     return [codes[a:b] for a, b in itertools.pairwise(bounds) if a < b]

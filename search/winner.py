@@ -1,4 +1,4 @@
-"""What a state that a search found is worth: is it uniform, do the data hold it, what is left of it at rest."""
+"""What the states that a search found are worth: do the data hold them, what is left of them at rest."""
 
 from __future__ import annotations
 
@@ -7,14 +7,48 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from nets.metrics import measure
+from nets.sampling import CHUNK
 from physics.model import SpinModel
+from search.constraint import Penalised
 from search.objectives import Objective
 
 UNIFORM = 0.99  # length of the mean spin from which on a state is uniform
+KEPT = 1000  # of the states that a search ends with
+
+
+def valued(spins: Tensor, model: SpinModel, objective: Objective) -> pd.DataFrame:
+    """A row a state ``(n, components, L, L)``: value of the objective as ``score``, observables and defects."""
+    values = torch.cat([objective.value(part, model) for part in spins.split(CHUNK)])
+    return measure(spins, model).assign(score=values.tolist())
+
+
+def figures_of(table: pd.DataFrame) -> dict[str, float]:
+    """The first row by name."""
+    return {str(name): float(value) for name, value in table.iloc[0].items()}
+
+
+def candidates(codes: Tensor, spins: Tensor, model: SpinModel, penalised: Penalised) -> tuple[pd.DataFrame, np.ndarray]:
+    r"""States that a search ends with, a row each, and the number of each among those given: see :func:`valued`, and
+
+    * code_norm: |z| / sqrt(d), 1 for codes of the prior up to some 1 / sqrt(2 d);
+    * within: whether the state keeps all limits.
+
+    The best that does comes first, then those that do by their score, then the others.
+
+    Args:
+        codes, spins: ``(n, d)`` and what they decode to, ``(n, components, L, L)``.
+    """
+    table = valued(spins, model, penalised.objective)
+    table["code_norm"] = (codes.norm(dim=1) / math.sqrt(codes.shape[1])).tolist()
+    table["within"] = [bool(~broken) for part in spins.split(CHUNK) for broken in penalised.broken(part, model)]
+    sign = 1 if penalised.objective.direction == "min" else -1
+    order = np.lexsort((sign * table["score"].fillna(sign * math.inf), ~table["within"]))
+    return table.iloc[order].reset_index(drop=True), order
 
 
 class Winner(NamedTuple):
@@ -31,53 +65,50 @@ class Winner(NamedTuple):
     figures: dict[str, float]
 
 
-def judged(code: np.ndarray, spins: Tensor, model: SpinModel, objective: Objective, data: Tensor) -> Winner:
-    r"""A winner with its figures.
+def judged(found: Mapping[str, float], spins: Tensor, model: SpinModel, objective: Objective, data: Tensor) -> Winner:
+    r"""A winner with its figures, those of :func:`candidates` and
 
-    * score, and the observables and defects of the state; ``rested_`` and the same names at rest at T = 0;
+    * ``rested_`` and the same names at rest at T = 0;
     * moved: the mean of (S - S')^2 / 4 between the state and that at rest, 0 to 1;
     * nearest_data: the least mean of (S - S')^2 / 4 between the state and one of the data, which are not translated;
-    * code_norm: |z| / sqrt(d), 1 for codes of the prior up to some 1 / sqrt(2 d);
     * uniform: the length of the mean spin of the sites that exist, 1 of a uniform state.
 
     Args:
-        code: ``(d,)``.
-        spins: what it decodes to, ``(components, L, L)``.
+        found: its row of :func:`candidates`.
+        spins: ``(components, L, L)``.
         data: configurations ``(n, components, L, L)`` that were not trained on.
     """
-    found = spins[None].cpu()
+    state = spins[None].cpu()
     there = int(model.sites(spins.shape[-1]).sum())
 
     def apart(states: Tensor) -> Tensor:
-        return (states.cpu() - found).square().sum((1, 2, 3)) / (4 * there)
+        return (states.cpu() - state).square().sum((1, 2, 3)) / (4 * there)
 
-    figures = _figures(found, model, objective)
-    figures |= {
+    figures = {
+        **found,
         "nearest_data": apart(data).min().item(),
-        "code_norm": float(np.linalg.norm(code) / math.sqrt(len(code))),
-        "uniform": (found.sum((2, 3)) / there).norm().item(),
+        "uniform": (state.sum((2, 3)) / there).norm().item(),
     }
-    relaxed = model.relaxed(found.numpy())
+    relaxed = model.relaxed(state.numpy())
     if relaxed is None:
-        return Winner(found[0], None, figures)
+        return Winner(state[0], None, figures)
     rested = torch.from_numpy(relaxed)
-    figures |= {f"rested_{key}": value for key, value in _figures(rested, model, objective).items()}
-    return Winner(found[0], rested[0], figures | {"moved": apart(rested).item()})
+    left = figures_of(valued(rested, model, objective))
+    figures |= {f"rested_{name}": value for name, value in left.items()}
+    return Winner(state[0], rested[0], figures | {"moved": apart(rested).item()})
 
 
-def _figures(spins: Tensor, model: SpinModel, objective: Objective) -> dict[str, float]:
-    measured = {str(key): float(value) for key, value in measure(spins, model).iloc[0].items()}
-    return {"score": objective.value(spins, model).item(), **measured}
-
-
-def remarks(figures: Mapping[str, float], latent_dim: int, highest_energy: float) -> list[str]:
+def remarks(figures: Mapping[str, float], latent_dim: int, highest_energy: float, limits: str) -> list[str]:
     """Sentences on a winner that one should know before one believes it.
 
     Args:
         figures: see :func:`judged`.
         highest_energy: of the data.
+        limits: that it should keep, as text.
     """
     said = []
+    if not figures["within"]:
+        said.append(f"No state that was found keeps to {limits}.")
     if figures["uniform"] >= UNIFORM:
         said.append("It is uniform: all spins are parallel, which takes no search.")
     if figures["energy"] > highest_energy:

@@ -4,6 +4,7 @@ A request names them as ``toys:Ising``.  What ships with the program is register
 protocol instead, and is otherwise made the same way.
 """
 
+# --8<-- [start:imports]
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
@@ -26,7 +27,10 @@ from physics.sampler import Device, Sampler, Samples, check_kind
 from search.objectives import Objective
 from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, numbers
 
+# --8<-- [end:imports]
 
+
+# --8<-- [start:spin_model]
 class Ising(SpinModel):
     """E = -J sum_<ij> s_i s_j - B sum_i s_i on a torus, spins up or down: one component."""
 
@@ -75,6 +79,10 @@ def _neighbours(s: Tensor) -> Tensor:
     return sum(torch.roll(s, step, axis) for axis in (X, Y) for step in (1, -1))
 
 
+# --8<-- [end:spin_model]
+
+
+# --8<-- [start:sampler]
 class Glauber(Sampler):
     """Heat bath from all spins up, ``sweeps`` of them, each configuration at one of the temperatures in turn."""
 
@@ -106,6 +114,10 @@ class Glauber(Sampler):
         return spins.numpy().astype(np.float32)
 
 
+# --8<-- [end:sampler]
+
+
+# --8<-- [start:system]
 class Line(nn.Module):
     """A linear encoder and decoder; the decoder sees the temperature."""
 
@@ -164,6 +176,10 @@ class LinearVAE(SystemSettings):
         return losses
 
 
+# --8<-- [end:system]
+
+
+# --8<-- [start:optimizer]
 class HillClimbingSettings(OptimizerSettings):
     """The best code so far, with Gaussian steps from it."""
 
@@ -201,6 +217,10 @@ class HillClimbing(Optimizer):
         self.best, self.score, self.key = best, score, numbers(state, "key", (2,), int).tolist()
 
 
+# --8<-- [end:optimizer]
+
+
+# --8<-- [start:objective]
 class Order(Objective):
     """m^2, the square of the mean spin."""
 
@@ -208,6 +228,10 @@ class Order(Objective):
         return spins.mean((-2, -1)).square().sum(-1)
 
 
+# --8<-- [end:objective]
+
+
+# --8<-- [start:trial_program]
 class Twice(TrialProgram):
     """A training, and a second one from the weights of the first; it reports how much the second gains."""
 
@@ -234,3 +258,6 @@ class Twice(TrialProgram):
     def report(self, stages: pd.DataFrame) -> dict[str, float]:
         loss = stages["validation_reconstruction"]
         return {"gain": float(loss.iloc[0] - loss.iloc[-1]) if len(loss) == 2 else float("nan")}
+
+
+# --8<-- [end:trial_program]

@@ -15,10 +15,13 @@ from orchestrator.page import Section, drawn, listed, origin, page
 from orchestrator.store import Store
 from physics.registry import Settings, digest
 
+VERSIONS = {"evaluate": 2, "ddls": 2}  # of a kind, raised when the same request begins to give another result
+
 
 def analysis_name(kind: str, config: BaseModel, of: Sequence[str]) -> str:
     """Of an analysis of the models ``of``."""
-    return f"{kind}-{digest({'config': config.model_dump(mode='json'), 'models': list(of)})}"
+    version = {"version": VERSIONS[kind]} if kind in VERSIONS else {}
+    return f"{kind}-{digest({'config': config.model_dump(mode='json'), 'models': list(of), **version})}"
 
 
 def plan(kind: str, config: BaseModel, of: Sequence[str]) -> list[str]:

@@ -68,7 +68,7 @@ def evaluate(
         list[str], typer.Argument(help=f"Models of the store: names, or their beginnings or ends, {SWEPT}.")
     ],
 ) -> Job:
-    """Judge samples beside the data: energy, defects, precision, recall, density and coverage."""
+    """Judge samples between held-out data and the same with noise: energy, defects, precision, coverage, copies."""
     from orchestrator.analysis import artifact
     from orchestrator.evaluation import run
     from orchestrator.evaluation.request import SampleConfig

@@ -6,18 +6,35 @@ import pandas as pd
 from torch import Tensor
 
 from nets.conditional import CURVED, Groups
+from nets.metrics import NOISE, STRUCTURE, Measured
 from orchestrator.page import Section
 from physics.model import Curve, SpinModel
 from search.figures import averages_figure, curves_beside_figure, samples_figure
 
+JUDGED = (
+    "Distances are between features of two configurations: the structure factor at the lowest wave vectors, and mean "
+    "and spread of the local {densities}, each kind in units of what the data have. The reference is {n} of {held_out} "
+    "configurations that no model was trained on. Held-out data, {n} others, are the ceiling. The same with Gaussian "
+    "noise of {noise:g} on each component of a spin are the floor: a model below it is farther from the data than "
+    "noisy data are. Authenticity is the share of samples that are farther from the nearest training configuration "
+    "than that is from the others: near 0 they are copies, and 1 is outside of the data."
+)
 
-def evaluation_sections(table: pd.DataFrame, summary: pd.DataFrame, model: SpinModel) -> list[Section]:
-    """What the page of an evaluation shows."""
+
+def evaluation_sections(
+    table: pd.DataFrame, summary: pd.DataFrame, model: SpinModel, reference: Measured, held_out: int
+) -> list[Section]:
+    """What the page of an evaluation shows, whose reference is of so many configurations held out."""
+    densities = " and ".join(kind for kind in reference.features if kind != STRUCTURE)
+    text = JUDGED.format(densities=densities, n=len(reference.columns), held_out=held_out, noise=NOISE)
     return [
-        Section("Each system", "Mean over its trainings, plus or minus their standard deviation.", rows=summary),
+        Section(
+            "Each system", f"Mean over its trainings, plus or minus their standard deviation. {text}", rows=summary
+        ),
         Section(
             "Energy and coverage",
-            "A point a training; open from the prior, filled refined by the discriminator. Dashed: the data.",
+            "A point a training; open from the prior, filled refined by the discriminator. Dashed: held-out data; "
+            "dotted: the same with noise.",
             samples_figure(table, model),
             "scatter.png",
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from nets.conditional import accuracies, averages, curve_accuracies, grouped, mean_curves
-from nets.metrics import NEIGHBOURS, Measured, judge, summarised
+from nets.conditional import Groups, accuracies, among, averages, curve_accuracies, grouped, mean_curves
+from nets.metrics import HELD_OUT, NEIGHBOURS, NOISY, Measured, features, joined, judge, noisy, summarised
 from nets.sampling import ddls, decode, noise_of, prior
 from nets.system import Labels
 from orchestrator.analysis import artifact
@@ -28,7 +28,9 @@ from orchestrator.training.selection import alike
 from orchestrator.training.trained import TrainedModel
 
 BLOCK = 256  # samples made, and measured, together
-MODEL, DATA = "model", "data"
+FEWEST = 2 * NEIGHBOURS + 2  # configurations of an ensemble to judge by
+TRAINED = 10_000  # training configurations, at most, that samples may turn out to be copies of
+MODEL, REFERENCE, TRAINING = "model", "data", "training data"
 
 
 def blocks(config: SampleConfig) -> range:
@@ -59,11 +61,14 @@ def sample(config: SampleConfig, name: str, store: Store) -> Tensor:
 
 
 class Piece(NamedTuple):
-    """A block of configurations.
+    """A block of an ensemble of ``n`` configurations.
+
+    Of the data the last ``n`` are the reference, the ``n`` before them what is held against it, and the first ``n`` are
+    those that were trained on.
 
     Attributes:
         model: that makes them, or whose data or baselines they are.
-        source: MODEL, DATA, or the name of a baseline.
+        source: MODEL, REFERENCE, HELD_OUT, NOISY, TRAINING, or the name of a baseline.
     """
 
     model: str
@@ -71,16 +76,28 @@ class Piece(NamedTuple):
     number: int
     source: str = MODEL
 
+    @property
+    def ensemble(self) -> np.ndarray:
+        """Rows of the data that the whole ensemble is, or whose labels it has; negative ones from the end."""
+        n = self.config.n
+        return np.arange(n) + {TRAINING: 0, HELD_OUT: -2 * n, NOISY: -2 * n}.get(self.source, -n)
+
+    @property
+    def within(self) -> slice:
+        """Of the ensemble, those of this block."""
+        return slice(self.number * BLOCK, (self.number + 1) * BLOCK)
+
+    def labels(self, trained: TrainedModel) -> Labels:
+        return trained.labels_of(self.ensemble[self.within])
+
     def spins(self, trained: TrainedModel) -> Tensor:
-        """Of the block; of the data the last ``n`` configurations, which training has not seen up to its validation."""
         if self.source == MODEL:
             return block(self.config, trained, self.number)
-        rows = slice(self.number * BLOCK, min(self.config.n, (self.number + 1) * BLOCK))
-        if self.source == DATA:
-            data = shards.read(trained.dataset.name, trained.store)
-            return data[np.arange(rows.start, rows.stop) - self.config.n + len(data)]
-        labels = _rows(trained.labels(self.config.n), rows)
-        return trained.model.baselines(labels, self.config.seed + self.number)[self.source]
+        if self.source in (REFERENCE, HELD_OUT, NOISY, TRAINING):
+            spins = shards.read(trained.dataset.name, trained.store)[self.ensemble[self.within]]
+            noise = noise_of(self.config.seed, self.number)
+            return noisy(spins, trained.model, noise) if self.source == NOISY else spins
+        return trained.model.baselines(self.labels(trained), self.config.seed + self.number)[self.source]
 
 
 def sampler(store: Store) -> Callable[[Piece], np.ndarray]:
@@ -89,19 +106,19 @@ def sampler(store: Store) -> Callable[[Piece], np.ndarray]:
     return lambda piece: piece.spins(load(piece.model)).numpy()
 
 
-def measurer(store: Store) -> Callable[[Piece], Measured]:
-    """Figures of blocks, by models that are loaded once."""
+def measurer(store: Store) -> Callable[[Piece], Measured | dict[str, Tensor]]:
+    """Figures of blocks, of training data the features alone, by models that are loaded once."""
     load = cache(lambda name: TrainedModel(name, store))
-    curved = cache(lambda name, n: grouped(load(name).labels(n, every=True)).curved)
+    curved = cache(lambda whole: grouped(load(whole.model).labels_of(whole.ensemble, every=True)).curved)
 
-    def measured(piece: Piece) -> Measured:
-        trained, n = load(piece.model), piece.config.n
+    def measured(piece: Piece) -> Measured | dict[str, Tensor]:
+        trained = load(piece.model)
         spins = piece.spins(trained)
-        rows = slice(piece.number * BLOCK, (piece.number + 1) * BLOCK)
-        checks = trained.settings.label_checks(spins, _rows(trained.labels(n), rows))
-        return Measured.of(
-            spins, trained.model, checks, curved(piece.model, n)[rows] if trained.settings.labels else None
-        )
+        if piece.source == TRAINING:
+            return features(spins, trained.model)
+        checks = trained.settings.label_checks(spins, piece.labels(trained))
+        drawn = curved(piece._replace(number=0))[piece.within] if trained.settings.labels else None
+        return Measured.of(spins, trained.model, checks, drawn)
 
     return measured
 
@@ -118,10 +135,21 @@ def _on_actors(what: str, make: Callable[..., Any], store: Store, pieces: list[P
 
 
 def check(config: SampleConfig, names: Sequence[str], store: Store) -> list[TrainedModel]:
-    """The models of a request that makes sense; else RequestError: too few samples, or different data sets."""
-    if config.n < 2 * NEIGHBOURS + 2:
-        raise RequestError(f"n: expected at least {2 * NEIGHBOURS + 2} samples to judge by, found {config.n}")
-    return alike(names, store)
+    """The models of a request that makes sense; else RequestError: too few samples or data, or different data sets."""
+    if config.n < FEWEST:
+        raise RequestError(f"n: expected at least {FEWEST} samples to judge by, found {config.n}")
+    models = alike(names, store)
+    for trained in models:
+        if (there := held_out([trained])) < 2 * FEWEST:
+            raise RequestError(
+                f"{trained.name}: expected at least {2 * FEWEST} configurations held out to judge by, found {there}"
+            )
+    return models
+
+
+def held_out(models: Sequence[TrainedModel]) -> int:
+    """How many configurations, the last of the data, none of the models was trained on."""
+    return models[0].dataset.configurations - max(trained.held_out.start for trained in models)
 
 
 def _ways(config: SampleConfig, models: list[TrainedModel]) -> list[tuple[TrainedModel, SampleConfig]]:
@@ -147,32 +175,60 @@ def evaluate(config: SampleConfig, names: Sequence[str], store: Store) -> tuple[
 
 def _judged(config: SampleConfig, models: list[TrainedModel], store: Store) -> artifact.Found:
     first, ways = models[0], _ways(config, models)
-    there = config.model_copy(update={"n": min(config.n, first.dataset.configurations)})
-    n = there.n if first.settings.labels else config.n  # the labels of each configuration are asked for once
-    connect()
-    baselines = first.baselines
-    sources = [Piece(first.name, there, 0, name) for name in (DATA, *baselines)]
-    sources += [Piece(trained.name, way.model_copy(update={"n": n}), 0) for trained, way in ways]
-    pieces = [source._replace(number=i) for source in sources for i in blocks(source.config)]
-    log(f"{n} samples of each of {len(models)} models, {len(pieces)} blocks")
-    with on_interrupt(lambda: "nothing of this evaluation"):
-        parts = iter(_on_actors("evaluation", measurer, store, pieces))
-        found = [Measured.joined([next(parts) for _ in blocks(source.config)]) for source in sources]
-    real, made = found[0], found[1 + len(baselines) :]
-    rows = [
-        {"model": trained.name, "system": trained.settings.label, "steps": way.steps, **judge(part, real, first.model)}
-        for (trained, way), part in zip(ways, made, strict=True)
-    ]
+    there = held_out(models)
+    known = config.model_copy(update={"n": min(config.n, there // 2)})
+    if known.n < config.n:
+        log(f"{there} configurations are held out: {known.n} are the reference, distances are of {known.n} samples")
+    asked = known.n if first.settings.labels else config.n  # the labels of each configuration are asked for once
+    ensembles = {name: Piece(first.name, known, 0, name) for name in (REFERENCE, HELD_OUT, NOISY, *first.baselines)}
+    rows_of = {HELD_OUT: {"model": "", "system": HELD_OUT, "steps": 0}}
+    for trained, way in ways:
+        name = f"{trained.name} {way.steps or ''}".strip()
+        ensembles[name] = Piece(trained.name, way.model_copy(update={"n": asked}), 0)
+        rows_of[name] = {"model": trained.name, "system": trained.settings.label, "steps": way.steps}
+    rows_of[NOISY] = {"model": "", "system": NOISY, "steps": 0}
+
+    found, seen = _measured(ensembles, _training(config, models), store)
+    real = found[REFERENCE]
+    rows = [row | judge(found[name], real, seen, first.model) for name, row in rows_of.items()]
     table = pd.DataFrame(rows)
     summary = summarised(table, first.model)
-    sections = evaluation_sections(table, summary, first.model)
-    figures = {"data_energy": float(table["data_energy"].iloc[0]), "rows": rows, "summary": summary.to_dict("records")}
+    sections = evaluation_sections(table, summary, first.model, real, there)
+    figures: dict[str, Any] = {"data_energy": float(table["data_energy"].iloc[0]), "reference": known.n}
+    figures |= {"rows": rows, "summary": summary.to_dict("records")}
     if first.settings.labels:
-        names = ["data", *baselines, *(f"{trained.name} {way.steps or ''}".strip() for trained, way in ways)]
-        beside = compared(dict(zip(names, found, strict=True)), first.labels(n, every=True), first)
+        beside = compared(found, _groups(found, known.n, first), first)
         figures |= beside.figures
         sections = [*beside.sections, *sections]
     return artifact.Found(figures, table, sections)
+
+
+def _training(config: SampleConfig, models: list[TrainedModel]) -> Piece:
+    """Of what all of the models were trained on."""
+    n = min(TRAINED, *(trained.held_out.start for trained in models))
+    return Piece(models[0].name, config.model_copy(update={"n": n}), 0, TRAINING)
+
+
+def _measured(
+    ensembles: dict[str, Piece], training: Piece, store: Store
+) -> tuple[dict[str, Measured], dict[str, Tensor]]:
+    """Figures of ensembles by name, and features of the training data."""
+    connect()
+    pieces = [whole._replace(number=i) for whole in (*ensembles.values(), training) for i in blocks(whole.config)]
+    log(f"{len(ensembles)} ensembles beside the training data, {len(pieces)} blocks")
+    with on_interrupt(lambda: "nothing of this evaluation"):
+        parts = iter(_on_actors("evaluation", measurer, store, pieces))
+        found = {
+            name: Measured.joined([next(parts) for _ in blocks(whole.config)]) for name, whole in ensembles.items()
+        }
+        return found, joined(list(parts))
+
+
+def _groups(names: Iterable[str], n: int, trained: TrainedModel) -> dict[str, Groups]:
+    """The groups of equal labels among each ensemble, which are numbered alike."""
+    groups = grouped(trained.labels_of(np.arange(-2 * n, 0), every=True))
+    earlier, last = among(groups, slice(n)), among(groups, slice(n, None))
+    return {name: earlier if name in (HELD_OUT, NOISY) else last for name in names}
 
 
 class Compared(NamedTuple):
@@ -182,22 +238,22 @@ class Compared(NamedTuple):
     sections: list[Section]
 
 
-def compared(found: dict[str, Measured], labels: Labels, trained: TrainedModel) -> Compared:
+def compared(found: dict[str, Measured], groups: dict[str, Groups], trained: TrainedModel) -> Compared:
     """Every ensemble beside the data, which are the first, group by group of equal labels.
 
     Source: XY reconstruction (2024), figures 4 and 5.
     """
     model, L = trained.model, trained.settings.L
-    groups = grouped(labels)
-    N = int(model.sites(L).sum())
-    tables = {name: averages(part.columns, groups, model, N) for name, part in found.items()}
-    curves = {name: mean_curves(part.curves, groups.member[groups.curved]) for name, part in found.items()}
-    scores = {name: accuracies(tables["data"], table) for name, table in tables.items() if name != "data"}
-    shapes = {name: curve_accuracies(curves["data"], part, model, L) for name, part in curves.items() if name != "data"}
+    N, labels = int(model.sites(L).sum()), groups[REFERENCE]
+    tables = {name: averages(part.columns, groups[name], model, N) for name, part in found.items()}
+    curves = {name: mean_curves(part.curves, groups[name]) for name, part in found.items()}
+    real, shape = tables[REFERENCE], curves[REFERENCE]
+    scores = {name: accuracies(real, table) for name, table in tables.items() if name != REFERENCE}
+    shapes = {name: curve_accuracies(shape, part, model, L) for name, part in curves.items() if name != REFERENCE}
     figures = {
         "accuracy": {name: score.to_dict("records") for name, score in scores.items()},
         "curve_accuracy": shapes,
-        "groups": groups.labels.to_dict("records"),
+        "groups": labels.labels.to_dict("records"),
         "averages": {name: table.to_dict("records") for name, table in tables.items()},
     }
-    return Compared(figures, conditional_sections(tables, curves, scores, shapes, groups, model, L))
+    return Compared(figures, conditional_sections(tables, curves, scores, shapes, labels, model, L))

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.data.command import ActorsOption
 from orchestrator.options import Common, Job, Setting, making
-from orchestrator.sweeps.command import DEFAULT_SPACE, QuickOption, sweep_request
+
+if TYPE_CHECKING:
+    from orchestrator.data.request import DatasetConfig
+    from orchestrator.optimization.request import OptimizeConfig
 
 PANEL = "Search"
+DEFAULT_SEARCHED = "vae"
 
 SEARCH = [
-    Setting("objective", str, "<observable>_max or _min, another name, or module:function.", "mz_max"),
-    Setting("optimizer.name", str, "genetic, gradient, or module:Class.", "genetic", "--optimizer"),
-    Setting("optimizer.population", int, "Codes that are scored together.", 100),
-    Setting("iterations", int, "Times that codes are asked for and scored.", 2000),
+    Setting("objective", str, "<observable>_max or _min, another name, a weighted sum, or module:function.", "mz_max"),
+    Setting(
+        "optimizer.name",
+        str,
+        "memetic, genetic, gradient, stochastic, cma-es, sep-cma-es, archive, or module:Class.",
+        "memetic",
+        "--optimizer",
+    ),
+    Setting("optimizer.population", int, "Codes that are scored together. Default: of the optimizer."),
+    Setting("iterations", int, "Times that codes are asked for and scored.", 500),
 ]
 
 
@@ -28,49 +38,82 @@ def register(app: typer.Typer) -> None:
 def optimize(
     common: Common,
     model: Annotated[
-        str | None, typer.Option(help="A model of the store. Default: the best that makes diverse states.")
+        str | None, typer.Option(help="A model of the store. Default: the best of data in no field, or else --system.")
     ] = None,
-    space: Annotated[str, typer.Option(help="What is swept first, if the store holds no model.")] = DEFAULT_SPACE,
-    quick: QuickOption = False,
+    subject_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A limit, such as 'nodal_points = 0'; repeatable. Unless one is of the energy: energy < data.",
+            metavar="'OBSERVABLE < NUMBER'",
+        ),
+    ] = None,
+    free: Annotated[bool, typer.Option("--free", help="Codes may leave the shell of the prior.")] = False,
+    system: Annotated[
+        str, typer.Option(help="What is trained first, if the store has no such model: as for orch train --model.")
+    ] = DEFAULT_SEARCHED,
     actors: ActorsOption = None,
 ) -> Job:
-    """Search the latent space of a model."""
-    from orchestrator.console import log
-    from orchestrator.errors import RequestError
+    """Search the latent space of a model for states that its data do not hold."""
     from orchestrator.optimization import run
     from orchestrator.optimization.request import OptimizeConfig
-    from orchestrator.sweeps import run as sweeps
     from orchestrator.training.selection import one
     from orchestrator.training.trained import TrainedModel, best
 
-    config = replace(common, scale=common.scale if common.config is not None else None).request(OptimizeConfig)
+    options: dict[str, Any] = {"subject_to": tuple(subject_to)} if subject_to else {}
+    options |= {"free": True} if free else {}
+    scale = common.scale if common.config is not None else None
+    config = replace(common, scale=scale).request(OptimizeConfig, options)
     target = common.target
-    name = best(target) if model is None else one(model, target)
-    if name is not None:
-        run.check(config, TrainedModel(name, target).model)
-        return Job(
-            "optima",
-            target,
-            lambda: run.plan(config, name, target),
-            lambda: run.run(config, name, target, actors),
-            config.name_in(name),
-        )
-    plain = replace(common, config=None, settings=None, given={}, seed=None)
-    first = sweep_request(plain, quick, space=space)
-    run.check(config, first.dataset.hamiltonian)
+    name = best(target, lambda data: _fits(config, data)) if model is None else one(model, target)
+    if name is None:
+        return _after_training(common, config, system, actors)
+    trained = TrainedModel(name, target)
+    run.check(config, trained.model, trained.settings.L)
+    return Job(
+        "optima",
+        target,
+        lambda: run.plan(config, name, target),
+        lambda: run.run(config, name, target, actors),
+        config.name_in(name),
+    )
 
-    def swept_first() -> tuple[str, dict]:
-        log(f"{target.root}: no diverse model yet; sweeping {space} first")
-        sweeps.run(first, target, actors)
-        found = best(target)
-        if found is None:
-            raise RequestError(f"{target.root}: no model of {space} generates diverse states; expected one, or --model")
-        return run.run(config, found, target, actors)
+
+def _fits(config: OptimizeConfig, data: DatasetConfig) -> bool:
+    """Whether states like the data have the objective, in no field: in one the best of most are all spins along it."""
+    from orchestrator.errors import RequestError
+    from orchestrator.optimization import run
+    from physics.symmetry import is_even
+
+    try:
+        run.check(config, data.hamiltonian, data.L)
+    except RequestError:
+        return False
+    return is_even(data.hamiltonian, data.L)
+
+
+def _after_training(common: Common, config: OptimizeConfig, system: str, actors: int | None) -> Job:
+    """The search in a model that is trained first."""
+    from orchestrator.config import shipped_file
+    from orchestrator.console import log
+    from orchestrator.optimization import run
+    from orchestrator.training import run as training
+    from orchestrator.training.command import references
+    from orchestrator.training.request import TrainConfig
+
+    plain, target = replace(common, config=None, settings=None, given={}, seed=None), common.target
+    first = plain.request(TrainConfig, None, shipped_file("systems", system), references(plain))
+    run.check(config, first.dataset.hamiltonian, first.dataset.L)
+
+    def trained_first() -> tuple[str, dict[str, Any]]:
+        log(f"{target.root}: no model of data in no field yet; training {system} first")
+        name, _ = training.run(first, target)
+        return run.run(config, name, target, actors)
 
     def planned() -> list[str]:
-        then = (
-            f"then {config.optimizer.name}: {config.objective.name}, {config.iterations} iterations in the best model"
-        )
-        return [f"no diverse model yet; first {space}", *sweeps.plan(first, target), then]
+        return [
+            f"no model of data in no field yet; first {system}",
+            *training.plan(first, target),
+            *run.outline(config),
+        ]
 
-    return Job("optima", target, planned, swept_first)
+    return Job("optima", target, planned, trained_first, config.name_in(first.name))

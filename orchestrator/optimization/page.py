@@ -1,6 +1,9 @@
-"""The page of an optimum: the state, the way to it, and the training data beside it."""
+"""The page of an optimum: the state, what is left of it, its rivals, and the data beside it."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,66 +12,118 @@ from orchestrator.html import figure_text
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.page import Origin, Section, listed, page
 from physics.model import SpinModel
-from physics.render import state_figure
-from search.figures import search_figure
-from search.objectives import Objective
+from physics.render import COLUMNS, state_figure, strips_figure
+from search.archive import Archive
+from search.figures import archive_figure, energies_figure, search_figure
+from search.optimizer import Optimizer
 from search.winner import Winner
+
+PICTURED = 2 * COLUMNS
+
+
+class Shown(NamedTuple):
+    """What the page is made of.
+
+    Attributes:
+        spins: of the states that were kept, ``(n, components, L, L)``, in the order of ``table``.
+        table: see :func:`search.winner.candidates`.
+        history: best score so far and mean score of every iteration, ``(iterations, 2)``.
+        said: what one should know of the winner.
+        beside: values and observables of data and of generated states, by name.
+        rivals: see :func:`orchestrator.optimization.rivals.rivals`.
+        limits: that states have to keep, as text.
+    """
+
+    winner: Winner
+    spins: np.ndarray
+    table: pd.DataFrame
+    history: np.ndarray
+    figures: Mapping[str, float]
+    said: Sequence[str]
+    beside: Mapping[str, pd.DataFrame]
+    rivals: pd.DataFrame
+    limits: str
 
 
 def optimum_page(
-    name: str,
-    config: OptimizeConfig,
-    model: SpinModel,
-    winner: Winner,
-    history: np.ndarray,
-    figures: dict[str, float],
-    said: list[str],
-    values: np.ndarray,
-    origin: Origin,
+    name: str, config: OptimizeConfig, model: SpinModel, search: Optimizer, shown: Shown, origin: Origin
 ) -> dict[str, bytes]:
-    """The page and its pictures.
-
-    Args:
-        said: what one should know of the winner.
-        history: best score so far and mean score of every iteration, ``(iterations, 2)``.
-        values: of the objective on training configurations, as in figure 5e, f of the 2023 paper.
-    """
-    objective = config.objective
+    """The page and its pictures."""
+    objective, figures = config.objective, shown.figures
     unit = f" {objective.unit(model)}" if objective.unit(model) else ""
-    measured = ", ".join(f"{key} {figure_text(figures[key])}" for key in [*model.observables, model.defect_column])
-    label = f"{objective.name} = {figures['score']:.5g}{unit}: {measured}"
+    names = [*model.observables, model.defect_column]
+    label = f"{objective.name} = {figures['score']:.5g}{unit}: " + ", ".join(
+        f"{key} {figure_text(figures[key])}" for key in names
+    )
     sign = 1 if objective.direction == "max" else -1
-    figure = search_figure(sign * history, values, figures["score"], objective.name)
+    training = shown.beside["training"]["score"].to_numpy()
+    history = search_figure(sign * shown.history, training, figures["score"], objective.name)
+    pictured = min(PICTURED, len(shown.spins))
+    text = f"Red circles: {model.defect}. Searched subject to {shown.limits}."
     sections = [
+        Section("The optimum", text, state_figure(shown.winner.spins.numpy(), model, label), "winner.png"),
+        *_at_rest(shown, model, objective.name),
+        _rivals(shown, model),
+        *([_map(search, shown, model, objective.name)] if isinstance(search, Archive) else []),
         Section(
-            "The optimum",
-            f"Red circles: {model.defect}.",
-            state_figure(winner.spins.numpy(), model, label),
-            "winner.png",
+            "The best states of the search",
+            f"Of {len(shown.table)} that were kept, {int(figures['states_within'])} keep the limits.",
+            strips_figure([("", shown.spins[i : i + COLUMNS]) for i in range(0, pictured, COLUMNS)], model),
+            "states.png",
         ),
-        *_at_rest(winner, model, objective),
-        Section("The search, and the training data beside it", figure=figure, file="history.png"),
-        Section("Figures", rows=listed(figures)),
+        Section("Energies", ENERGIES, energies_figure({**shown.beside, "found": shown.table}), "energies.png"),
+        Section("The search, and the training data beside it", figure=history, file="history.png"),
+        Section("Figures", rows=listed(dict(figures))),
     ]
-    return page(f"Optimum {name}", " ".join([f"{label}.", *said]), sections, origin)
+    return page(f"Optimum {name}", " ".join([f"{label}.", *shown.said]), sections, origin)
 
 
-def _at_rest(winner: Winner, model: SpinModel, objective: Objective) -> list[Section]:
+ENERGIES = "Distributions of the energy per spin: of data, of states generated from the prior, and of those found."
+
+
+def _at_rest(shown: Shown, model: SpinModel, objective: str) -> list[Section]:
     """What is left of the winner after its descent at T = 0."""
+    winner = shown.winner
     if winner.rested is None:
         return []
-    names = ["score", *model.observables, model.defect_column]
-    table = pd.DataFrame(
-        {
-            "": [objective.name, *names[1:]],
-            "as found": [figure_text(winner.figures[name]) for name in names],
-            "at rest": [figure_text(winner.figures[f"rested_{name}"]) for name in names],
-        }
-    )
     text = (
         "The nearby state of rest under its own Hamiltonian, by descent at T = 0: what the magnet would leave of the "
-        f"state. Moved by {winner.figures['moved']:.3g} and from the nearest of the data by "
+        f"state. Moved by {winner.figures['moved']:.3g} and from the nearest of the held-out data by "
         f"{winner.figures['nearest_data']:.3g}, as means of (S - S')^2 / 4."
     )
-    label = f"{objective.name} = {winner.figures['rested_score']:.5g} at rest"
-    return [Section("At rest", text, state_figure(winner.rested.numpy(), model, label), "rested.png", rows=table)]
+    label = f"{objective} = {winner.figures['rested_score']:.5g} at rest"
+    return [Section("At rest", text, state_figure(winner.rested.numpy(), model, label), "rested.png")]
+
+
+RIVALS = (
+    "Each is the state of highest score within the limits: of the search, of the data, and of samplers that were given "
+    "the CPU time of the search (share: what they used of it). In a field means four fields in turn; the energies are "
+    "without it."
+)
+
+
+def _rivals(shown: Shown, model: SpinModel) -> Section:
+    """Winner, data and rivals, a row each."""
+    names = ["score", *model.observables, model.defect_column]
+    rested = [f"rested_{name}" for name in names if f"rested_{name}" in shown.winner.figures]
+    found = {"state": "found", **{name: shown.winner.figures[name] for name in [*names, *rested, "within"]}}
+    best = {"state": "best of the training data", **_best_of(shown, names)}
+    table = pd.DataFrame([found, best, *shown.rivals.to_dict("records")])
+    columns = [name for name in ["state", *names, "within", *rested, "share"] if name in table]
+    text = table[columns].map(lambda value: value if isinstance(value, str) else figure_text(value))
+    text["within"] = ["yes" if value else "no" for value in table["within"]]
+    return Section("Rivals", RIVALS, rows=text.rename(columns=lambda name: name.replace("_", " ")))
+
+
+def _best_of(shown: Shown, names: Sequence[str]) -> dict[str, float | bool]:
+    training = shown.beside["training"]
+    upward = shown.figures["score"] >= training["score"].mean()
+    row = training.iloc[int(training["score"].argmax() if upward else training["score"].argmin())]
+    return {**{name: float(row[name]) for name in names}, "within": True}
+
+
+def _map(search: Archive, shown: Shown, model: SpinModel, objective: str) -> Section:
+    """The archive over its two observables, with some of its states."""
+    text = f"{len(search.cells)} cells are filled. Each has the state of highest score that was found there."
+    figure = archive_figure(search, shown.beside["training"], shown.spins, shown.table, model, objective)
+    return Section("What the model can make", text, figure, "archive.png", cover=True)

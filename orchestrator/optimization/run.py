@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from nets.sampling import CHUNK, decode
+from nets.metrics import measure
+from nets.sampling import CHUNK
 from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data import shards
 from orchestrator.errors import RequestError
 from orchestrator.files import in_a_line
 from orchestrator.lease import Lease, made
-from orchestrator.optimization.page import optimum_page
+from orchestrator.optimization.found import commit
 from orchestrator.optimization.request import OptimizeConfig
-from orchestrator.page import drawn, origin
 from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
-from search.objectives import Objective
-from search.optimizer import Candidates, Evaluate, Optimizer, advance
+from physics.model import SpinModel
+from search.constraint import Penalised, check_constraint
+from search.objectives import FunctionObjective, Objective
+from search.optimizer import Evaluate, Optimizer, OptimizerSettings, advance
 from search.scoring import Scorer, shares
-from search.winner import judged, remarks
+from search.winner import valued
 
 COMPARED = 1000  # training configurations that the optimum is held against
 CHECKPOINT_SECONDS = 10.0
@@ -38,28 +39,54 @@ History = list[tuple[float, float]]
 """Best score so far and mean score of each iteration."""
 
 
-def scorer(model: str, store: Store, objective: Objective, gradient: bool) -> Evaluate:
+def scorer(model: str, store: Store, penalised: Penalised, optimizer: OptimizerSettings, free: bool) -> Evaluate:
     """Scores of codes by a model of the store."""
     trained = TrainedModel(model, store)
-    return Scorer(trained.decoder, trained.model, objective, gradient, trained.labels(1)).evaluate
+    ready = penalised._replace(objective=with_networks(penalised.objective, trained))
+    gradient, observables, labels = optimizer.uses_gradient, optimizer.observables, trained.labels(1)
+    return Scorer(trained.decoder, trained.model, ready, gradient, labels, observables, free).evaluate
+
+
+def with_networks(objective: Objective, trained: TrainedModel) -> Objective:
+    """The objective with the networks of the model that it needs."""
+    return objective.given_networks({name: getattr(trained, name) for name in objective.needs})
 
 
 def plan(config: OptimizeConfig, model: str, store: Store) -> list[str]:
     """What would be searched, line by line."""
-    optimizer = config.optimizer
+    return [f"model {model}", *outline(config), f"result: optima/{config.name_in(model)}"]
+
+
+def outline(config: OptimizeConfig) -> list[str]:
+    optimizer, limits = config.optimizer, ", ".join(map(str, config.constraints))
     return [
-        f"model {model}",
-        f"{optimizer.name}: {optimizer.population} codes x {config.iterations} iterations, {config.objective.name}",
-        f"result: optima/{config.name_in(model)}",
+        f"{optimizer.name}: {optimizer.population} codes x {config.iterations} iterations, {config.objective.name}, "
+        f"subject to {limits}"
     ]
 
 
-def check(config: OptimizeConfig, model: Any) -> None:
-    """Raise RequestError unless the spin model has the objective."""
+def check(config: OptimizeConfig, model: SpinModel, L: int) -> None:
+    """Raise RequestError unless states have the objective, its gradient if it is used, and what is limited."""
+    objective = config.objective
     try:
-        config.objective.check(model)
+        objective.check(model)
+        objective.check_lattice(model, L)
+        for constraint in config.constraints:
+            check_constraint(constraint, model)
+        for name in config.optimizer.observables:
+            if name not in model.observables:
+                raise ValueError(f"optimizer: expected some of {', '.join(model.observables)}, found {name!r}")
     except ValueError as error:
         raise RequestError(str(error)) from None
+    if (
+        config.optimizer.uses_gradient
+        and isinstance(objective, FunctionObjective)
+        and not objective.has_gradient(model)
+    ):
+        raise RequestError(
+            f"objective {objective.name}: expected a value with a gradient for the {config.optimizer.name} optimizer, "
+            "found none; --optimizer genetic and cma-es take none"
+        )
 
 
 def run(config: OptimizeConfig, model: str, store: Store, actors: int | None = None) -> tuple[str, dict[str, Any]]:
@@ -72,19 +99,43 @@ def run(config: OptimizeConfig, model: str, store: Store, actors: int | None = N
 def _run(
     config: OptimizeConfig, name: str, trained: TrainedModel, store: Store, held: Lease, actors: int | None
 ) -> None:
-    model = trained.name
-    check(config, trained.model)
+    check(config, trained.model, trained.settings.L)
     data = shards.read(trained.dataset.name, store)
     training, held_out = data[:COMPARED].tensor(), data[trained.held_out][:COMPARED].tensor()
-    search, history = _begin(config, trained, f"{store.work('optima', name)}/{CHECKPOINT}", held)
+    objective = with_networks(config.objective, trained)
+    of_training = valued(training, trained.model, objective)
+    observed = _observed(trained)
+    penalised = Penalised.of(objective, config.constraints, observed, of_training["score"])
+    optimizer = config.optimizer.over(observed)
+    search, history = _begin(config, optimizer, trained, f"{store.work('optima', name)}/{CHECKPOINT}", held)
     connect()
-    log(f"{config.objective.name} in the latent space of {model}, {config.optimizer.name}")
-    started = time.monotonic()
-    arguments = model, store, config.objective, config.optimizer.uses_gradient
-    with Pool(name, scorer, arguments, -(-config.optimizer.population // CHUNK), actors) as pool:
+    log(f"{objective.name} in the latent space of {trained.name}, {optimizer.name}")
+    sent = penalised._replace(objective=config.objective)
+    arguments = trained.name, store, sent, optimizer, config.free
+    with Pool(name, scorer, arguments, -(-optimizer.population // CHUNK), actors) as pool:
+        pool.answered()
+        started = time.monotonic()
         _search(config, name, search, history, pool, held)
-    seconds = time.monotonic() - started
-    _commit(config, trained, search.result(), history, (training, held_out), seconds)
+        seconds = time.monotonic() - started
+    commit(
+        config,
+        trained,
+        penalised,
+        search,
+        np.array(history),
+        observed,
+        {"training": of_training, "held_out": valued(held_out, trained.model, objective)},
+        held_out,
+        {"seconds": seconds, "cpu_seconds": seconds * pool.most},
+    )
+
+
+def _observed(trained: TrainedModel) -> Mapping[str, pd.Series]:
+    """Every observable of all its data; defects of those that the optimum is held against."""
+    model, name, store = trained.model, trained.dataset.name, trained.store
+    data = shards.columns(name, store, list(model.observables))
+    defects = measure(shards.read(name, store)[:COMPARED].tensor(), model)[model.defect_column]
+    return {**{key: pd.Series(values) for key, values in data.items()}, model.defect_column: defects}
 
 
 def _search(config: OptimizeConfig, name: str, search: Optimizer, history: History, pool: Scores, held: Lease) -> None:
@@ -101,8 +152,12 @@ def _search(config: OptimizeConfig, name: str, search: Optimizer, history: Histo
         task = bar.add_task("iterations", total=config.iterations, completed=len(history), note="")
         while len(history) < config.iterations:
             scores = advance(search, evaluate)
-            best = float(search.result().scores[0])
+            scores = scores[:, 0] if scores.ndim == 2 else scores
             finite = scores[np.isfinite(scores)]
+            if not history and not len(finite):
+                found = f"none among the first {len(scores)} values"
+                raise ValueError(f"objective {config.objective.name}: expected numbers, found {found}")
+            best = float(search.result().scores[0])
             history.append((best, float(finite.mean()) if len(finite) else np.nan))
             bar.update(task, advance=1, note=f"best score {best:.5g}")
             held.report(len(history), config.iterations, "iterations", f"best score {best:.5g}")
@@ -117,10 +172,12 @@ def _save(search: Optimizer, history: History, store: Store, path: str) -> None:
     store.write_file(path, buffer.getvalue())
 
 
-def _begin(config: OptimizeConfig, trained: TrainedModel, path: str, held: Lease) -> tuple[Optimizer, History]:
+def _begin(
+    config: OptimizeConfig, optimizer: OptimizerSettings, trained: TrainedModel, path: str, held: Lease
+) -> tuple[Optimizer, History]:
     """The search and its history, from the checkpoint if there is one; a damaged one is set aside."""
-    store = held.store
-    search = config.optimizer.start(trained.settings.latent, config.seed)
+    store, start = held.store, partial(optimizer.start, trained.settings.latent, config.seed)
+    search = start()
     content = store.read_file(path)
     if content is None:
         return search, []
@@ -130,50 +187,6 @@ def _begin(config: OptimizeConfig, trained: TrainedModel, path: str, held: Lease
             history = [(float(best), float(mean)) for best, mean in saved["history"]]
     except Exception as error:  # zip, NumPy and JSON each have several of their own
         held.say(f"{store.set_aside(path)}: not a checkpoint of this search: {in_a_line(error)}; it starts again")
-        return config.optimizer.start(trained.settings.latent, config.seed), []
+        return start(), []
     log(f"continuing from iteration {len(history)}")
     return search, history
-
-
-def _commit(
-    config: OptimizeConfig,
-    trained: TrainedModel,
-    found: Candidates,
-    history: History,
-    data: tuple[Tensor, Tensor],
-    seconds: float,
-) -> None:
-    """Keep the winner.
-
-    Args:
-        data: configurations that the model was trained on, and others.
-    """
-    model, objective, (training, held_out) = trained.model, config.objective, data
-    spins = decode(trained.decoder, found.codes[:1], trained.labels(1))
-    winner = judged(found.codes[0], spins[0], model, objective, held_out)
-    values = torch.cat([objective.value(part, model) for part in training.split(CHUNK)]).numpy()
-    figures = {f"training_score_{key}": float(getattr(values, key)()) for key in ("min", "mean", "max", "std")}
-    figures |= {"training_compared": len(values), **winner.figures}
-    for name, observable in model.observables.items():
-        of_training = observable.measure(training)
-        figures |= {f"training_{name}_{key}": getattr(of_training, key)().item() for key in ("min", "mean", "max")}
-    said = remarks(figures, trained.settings.latent, figures["training_energy_max"])
-    row = {**figures, "code": found.codes[0].tolist(), "spins": spins.flatten().tolist(), "L": trained.settings.L}
-    if winner.rested is not None:
-        row["rested_spins"] = winner.rested.flatten().tolist()
-    parquet = io.BytesIO()
-    pd.DataFrame([row]).to_parquet(parquet, index=False)
-    name = config.name_in(trained.name)
-    parents = [f"models/{trained.name}"]
-    card = {
-        "kind": "optimum",
-        "config": config.model_dump(mode="json"),
-        "given": config.given(),
-        "parents": parents,
-        "figures": figures | {"seconds": round(seconds, 2)},
-        "said": said,
-    }
-    command = f"orch optimize --model {trained.name} --config"
-    source = origin(trained.store, "optima", name, config, command, parents)
-    draw = partial(optimum_page, name, config, model, winner, np.array(history), figures, said, values, source)
-    trained.store.commit("optima", name, card, {"winner.parquet": parquet.getvalue(), **drawn(draw, config)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -20,8 +21,6 @@ from orchestrator.errors import RequestError
 from orchestrator.store import Store
 from orchestrator.training.request import kept, system_of
 from physics.model import SpinModel
-
-FAITHFUL = 0.15  # validation L_RC; independent directions have 2/3
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -96,15 +95,19 @@ class TrainedModel:
         """The configurations of its data that it was not trained on."""
         return slice(kept(self.dataset.configurations, self.card["config"]["validation"]), None)
 
-    def labels(self, count: int, every: bool = False) -> Labels:
-        """Labels ``(count, ...)`` to sample with: those of the data's last configurations, which are not trained on.
+    def labels(self, count: int) -> Labels:
+        """Labels ``(count, ...)`` to sample with: those of the data's last configurations, which are not trained on."""
+        return self.labels_of(np.arange(-count, 0))
+
+    def labels_of(self, rows: np.ndarray, every: bool = False) -> Labels:
+        """Labels ``(n, ...)`` of configurations of its data, counted around; none if the system is not conditioned.
 
         Args:
             every: all labels that the data have, not those alone that the system is conditioned on.
         """
         if not self.settings.labels:
             return {}
-        rows = np.arange(-count, 0) % self.dataset.configurations
+        rows = rows % self.dataset.configurations
         wanted = self._columns if every else self.settings.labels
         return {name: torch.from_numpy(self._columns[name][rows]) for name in wanted}
 
@@ -139,26 +142,39 @@ def model_card(name: str, store: Store) -> dict[str, Any]:
     return card
 
 
-def best(store: Store) -> str | None:
-    """The model to search: of those that make diverse states, one that still reconstructs, lowest in energy.
+def best(store: Store, fits: Callable[[DatasetConfig], bool] = lambda data: True) -> str | None:
+    """The model to search: of those that make diverse states like their data, the one that does so best.
 
-    Energies are compared among models of one data set, that of the newest model, since another Hamiltonian has other
-    energies.  Past the point where the Hamiltonian loss wins over the reconstruction, codes no longer stand for states
-    of the data; such models are taken only when there is no other.  None if no model is diverse.
+    Only models of one data set are compared, that of the newest model whose data fit.  None if there is none.
     """
+    fitting: dict[str, bool] = {}
 
-    def order(entry: tuple[str, dict[str, Any]]) -> tuple[bool, float]:
-        figures = entry[1]["figures"]
-        return figures.get("validation_reconstruction", math.inf) > FAITHFUL, figures["energy_mean"]
+    def fit(card: dict[str, Any]) -> bool:
+        name = card["config"]["dataset"]
+        if name not in fitting:
+            data = store.card("datasets", name)
+            fitting[name] = data is not None and fits(of_card(data))
+        return fitting[name]
 
-    diverse = [(name, card) for _, name, card in store.cards("models") if card["figures"]["diversity"] >= DIVERSE]
+    diverse = [
+        (name, card) for _, name, card in store.cards("models") if card["figures"]["diversity"] >= DIVERSE and fit(card)
+    ]
     if not diverse:
         return None
     dataset = max(diverse, key=lambda entry: entry[1].get("created", ""))[1]["config"]["dataset"]
     alike = [entry for entry in diverse if entry[1]["config"]["dataset"] == dataset]
     if len(alike) < len(diverse):
         log(f"models of several data sets; taking the best of {dataset}, whose are the newest (--model takes another)")
-    return min(alike, key=order)[0]
+    return min(alike, key=lambda entry: generation_error(entry[1]["figures"]))[0]
+
+
+def generation_error(figures: Mapping[str, float]) -> float:
+    """How far generated states are from the data, from the figures of a model's card: 0 where they are alike.
+
+    The difference of the mean energies in standard deviations of the data's, and |ln| of the diversity.
+    """
+    apart = abs(figures["energy_mean"] - figures.get("data_energy_mean", math.inf))
+    return apart / max(figures.get("data_energy_std", 0.0), 1e-6) + abs(math.log(max(figures["diversity"], 1e-6)))
 
 
 def conditioned_on(label: str, store: Store) -> str:

@@ -57,6 +57,10 @@ SETTINGS = {
         {"beta_start": 1e-3, "gammas": [0, 5], "refine": 0},
         {"gammas": [1, 10], "down": True, "cold": True},
     ],
+    "memetic": [{"generation": 5}],
+    "genetic": [{}, {"wheel": "exponential"}],
+    "stochastic": [{"decade": 10}],
+    "archive": [{"bounds": [[-4, 4], [-4, 4]], "cells": 8}],
     "annealing": [{"sweeps": 5, "overrelaxation": 1, "finish": 100}],
     "tempering": [{"temperatures": 3, "rounds": 10, "overrelaxation": 1, "torque": 1e-2}],
     "evae-2021": [{"L": L, "latent": 4, "hidden": 16, "gamma": 0.1}],
@@ -149,13 +153,19 @@ OBJECTIVES_OF_MODELS = [(name, accepted(parse_objective(name).check)) for name i
 def objective_of_model(request):
     """An objective, and a spin model that has it."""
     name, model = request.param
-    return parse_objective(name), model
+    objective = parse_objective(name)
+    return objective.given_networks(dict.fromkeys(objective.needs, _network)), model
 
 
 @pytest.fixture(params=cases(TRIAL_PROGRAMS_UNDER_TEST))
 def program(request):
     """A trial program."""
     return TRIAL_PROGRAMS.parse(request.param)
+
+
+def _network(spins):
+    """Stands for a discriminator."""
+    return spins.square().sum(1).tanh().mean((-2, -1)) + spins[:, -1].mean((-2, -1))
 
 
 def _random_spins(model, n, seed=0, dtype=torch.float64):

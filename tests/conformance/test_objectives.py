@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from physics.registry import MARKS
+from search.given import Given
 from search.objectives import parse_objective
 
 L = 16
@@ -9,10 +11,9 @@ L = 16
 def test_its_name_is_enough_and_its_recipe_comes_back(objective_of_model):
     objective, model = objective_of_model
     objective.check(model)
-    assert parse_objective(objective.name) == objective
     recipe = objective.recipe()
-    recipe.pop("source", None)
-    assert parse_objective(recipe) == objective
+    assert parse_objective(objective.name).recipe() == recipe
+    assert parse_objective({key: value for key, value in recipe.items() if key not in MARKS}).recipe() == recipe
     assert isinstance(objective.unit(model), str)
 
 
@@ -38,6 +39,8 @@ def test_gradients_are_the_finite_differences(objective_of_model, random_spins):
 
 def test_translations_keep_the_value(objective_of_model, random_spins):
     objective, model = objective_of_model
+    if isinstance(objective, Given):
+        pytest.skip("holds states against one at its place")
     spins = random_spins(model, 3)
     for name, transform in model.symmetries(L).items():
         if "translation" in name:

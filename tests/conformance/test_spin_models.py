@@ -89,6 +89,17 @@ def test_known_states_are_unit_spins_at_rest(model):
         assert model.torque(state).max() < 1e-3 * model.energy_scale, name
 
 
+def test_local_densities_are_numbers_of_each_site_that_move_with_it(model, spins):
+    found, moved = model.local_densities(spins), model.local_densities(torch.roll(spins, (3, 5), (-2, -1)))
+    sites = model.sites(L)
+    for name, density in found.items():
+        assert density.shape == (4, L, L) and name.isidentifier()
+        assert (density[:, ~torch.from_numpy(sites)] == 0).all(), name
+        if "translation along x" in model.symmetries(L):
+            torch.testing.assert_close(moved[name], torch.roll(density, (3, 5), (-2, -1)), msg=name)
+    torch.testing.assert_close(found["energy"].sum((-2, -1)) / sites.sum(), model.energy(spins))
+
+
 def test_structure_factor_is_that_of_all_translates(model, spins):
     factor = model.structure_factor(spins)
     assert factor.shape == (4, L, L) and (factor >= 0).all()

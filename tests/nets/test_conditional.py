@@ -3,7 +3,17 @@ import pandas as pd
 import pytest
 import torch
 
-from nets.conditional import accuracies, averages, curve_accuracies, grouped, mean_curves, r_squared, within
+from nets.conditional import (
+    CURVED,
+    accuracies,
+    among,
+    averages,
+    curve_accuracies,
+    grouped,
+    mean_curves,
+    r_squared,
+    within,
+)
 from nets.metrics import Measured
 from physics.xy import XY
 
@@ -59,11 +69,26 @@ def test_accuracy_is_one_for_the_data_and_falls_for_what_is_off():
 def test_curves_are_held_against_each_other_group_by_group():
     model, groups = XY(), grouped(LABELS)
     found = {name: torch.rand(120, len(curve.at)) for name, curve in model.curves(4).items()}
-    means = mean_curves(found, groups.member)
+    means = mean_curves(found, groups)
     torch.testing.assert_close(means["area"][2], found["area"][torch.from_numpy(groups.member == 2)].mean(0))
     assert set(curve_accuracies(means, means, model, 4).values()) == {1.0}
     off = {name: values + 1 for name, values in means.items()}
     assert max(curve_accuracies(means, off, model, 4).values()) <= 0
+
+
+def test_parts_of_the_configurations_are_in_the_same_groups():
+    """The last 60 have the higher temperature alone, so half of the groups have no curve, and count for nothing."""
+    model, groups = XY(), grouped(LABELS)
+    part = among(groups, slice(60, None))
+    assert part.labels is groups.labels and set(part.member) == {3, 4, 5}
+    found = {name: torch.rand(120, len(curve.at)) for name, curve in model.curves(4).items()}
+    whole = mean_curves(found, groups)
+    later = mean_curves({name: values[60:] for name, values in found.items()}, part)
+    assert later["area"][:3].isnan().all()
+    torch.testing.assert_close(later["area"][3:], whole["area"][3:])
+    assert set(curve_accuracies(whole, later, model, 4).values()) == {1.0}
+    many = among(grouped({"temperature": torch.zeros(300)}), slice(150, None))
+    assert many.curved.sum() == CURVED and many.curved[:CURVED].all()
 
 
 def test_blocks_without_configurations_whose_curves_are_taken_are_joined():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nets.linear_vae import covariance_spectrum, critical_beta, linear_vae
+from nets.metrics import HELD_OUT, NOISY
 from nets.training import DivergedError
 from orchestrator.data import shards, spectrum
 from orchestrator.data.run import make_here
@@ -19,7 +20,7 @@ from orchestrator.training import loop
 from orchestrator.training import run as training
 from orchestrator.training.reference import reference, reference_figures
 from orchestrator.training.request import TrainConfig
-from orchestrator.training.trained import TrainedModel, best
+from orchestrator.training.trained import TrainedModel, best, generation_error
 
 CONFIG = TrainConfig.model_validate(
     {
@@ -62,12 +63,18 @@ def test_a_training_without_a_parent_starts_from_weights_of_its_seed(trained):
     assert not torch.equal(first, other)
 
 
-def test_samples_are_compared_with_the_last_configurations_which_validation_kept_apart(trained):
-    piece = evaluation.Piece(CONFIG.name, SampleConfig(n=5), 0, evaluation.DATA)
-    real = evaluation.measurer(trained)(piece)
+def test_the_reference_and_the_ceiling_are_the_last_configurations_which_validation_kept_apart(trained):
     energies = shards.columns(CONFIG.dataset.name, trained, ["energy"])["energy"]
-    assert np.allclose(real.columns["energy"], energies[-5:], atol=1e-6)
-    assert CONFIG.kept <= len(energies) - 5
+
+    def found(source):
+        return evaluation.measurer(trained)(evaluation.Piece(CONFIG.name, SampleConfig(n=3), 0, source))
+
+    assert np.allclose(found(evaluation.REFERENCE).columns["energy"], energies[-3:], atol=1e-6)
+    assert np.allclose(found(HELD_OUT).columns["energy"], energies[-6:-3], atol=1e-6)
+    assert CONFIG.kept <= len(energies) - 6
+    noisy, again = found(NOISY).columns["energy"], found(NOISY).columns["energy"]
+    assert (noisy > energies[-6:-3] + 0.02).all() and (noisy == again).all()
+    assert np.allclose(found(evaluation.TRAINING)["energy"][:, 0], energies[:3], atol=1e-5)
 
 
 def test_losses_that_are_not_finite_end_a_training_and_its_record_says_why(trained):
@@ -174,27 +181,37 @@ def test_what_cannot_be_augmented_is_refused_in_one_line(settings, message):
         TrainConfig.model_validate({"augment": True, **settings, "system": system})
 
 
-def figures(diversity, energy, reconstruction):
-    return {"diversity": diversity, "energy_mean": energy, "validation_reconstruction": reconstruction}
+def figures(diversity, energy):
+    return {"diversity": diversity, "energy_mean": energy, "data_energy_mean": -0.3, "data_energy_std": 0.01}
 
 
-def test_the_best_model_is_diverse_then_faithful_then_low_in_energy(store):
+def data_set(store, name, B=0.0):
+    config = {"L": 16, "hamiltonian": {"B": B}, "sampler": {"name": "annealing"}}
+    store.write_file(f"datasets/{name}/card.json", json.dumps({"config": config}).encode())
+
+
+def test_the_best_model_is_diverse_and_makes_states_like_the_data(store):
+    data_set(store, "a")
     cards = {
-        "collapsed": figures(0.01, -0.9, 0.01),
-        "unfaithful": figures(0.9, -0.8, 0.5),
-        "high": figures(0.9, -0.1, 0.1),
-        "low": figures(0.9, -0.3, 0.1),
+        "collapsed": figures(0.01, -0.3),
+        "low": figures(1.0, -0.4),
+        "near": figures(0.9, -0.29),
+        "narrow": figures(0.2, -0.3),
     }
     assert best(store) is None
     for name, found in cards.items():
         store.commit("models", name, {"figures": found, "config": {"dataset": "a"}}, {})
-    assert best(store) == "low"
+    assert best(store) == "near"
+    assert generation_error(figures(1.0, -0.3)) == 0 < generation_error(cards["near"])
 
 
-def test_energies_are_compared_among_models_of_one_data_set_the_newest(store, capsys):
-    for name, dataset, energy in (("old", "a", -0.9), ("new", "b", -0.2), ("high", "b", -0.1)):
-        card = {"figures": figures(0.9, energy, 0.1), "config": {"dataset": dataset}}
+def test_models_of_one_data_set_that_fits_are_compared_the_newest(store, capsys):
+    for name, dataset, energy in (("old", "a", -0.3), ("new", "b", -0.29), ("high", "b", -0.1)):
+        data_set(store, dataset, B={"a": 0.2, "b": 0.0}[dataset])
+        card = {"figures": figures(0.9, energy), "config": {"dataset": dataset}}
         when = {"a": "2026-01-01", "b": "2026-01-02"}[dataset]
         store.write_file(f"models/{name}/card.json", json.dumps({**card, "created": when}).encode())
     assert best(store) == "new"
     assert "models of several data sets; taking the best of b" in capsys.readouterr().err
+    assert best(store, lambda data: data.hamiltonian.B > 0) == "old"
+    assert best(store, lambda data: data.L == 8) is None

@@ -18,7 +18,8 @@ from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
 from physics.observables import magnetization
-from search.scoring import shares
+from search.prior import on_shell, thickness
+from search.scoring import LARGEST, shares
 
 
 @pytest.fixture
@@ -27,8 +28,11 @@ def model(swept) -> tuple[str, Store]:
     return next(name for _, name, card in store.cards("models") if card["config"]["model"]["gamma"] == 1), store
 
 
-def search(model, actors=2, objective="mz_max", seed=0, **optimizer):
-    config = OptimizeConfig(objective=objective, optimizer={"population": 40, **optimizer}, iterations=12, seed=seed)
+def search(model, actors=2, objective="mz_max", seed=0, subject_to=(), free=False, **optimizer):
+    chosen = {"population": 40, **optimizer}
+    config = OptimizeConfig(
+        objective=objective, optimizer=chosen, iterations=12, seed=seed, subject_to=subject_to, free=free
+    )
     return run.run(config, *model, actors)
 
 
@@ -37,20 +41,58 @@ def spins_of(name: str, store: Store) -> np.ndarray:
     return np.asarray(row["spins"], np.float32).reshape(3, row["L"], row["L"])
 
 
-@pytest.mark.parametrize("optimizer", [{"name": "genetic"}, {"name": "gradient", "learning_rate": 0.05}], ids=str)
-def test_the_winner_is_stored_with_its_figures_and_beats_the_prior(swept, optimizer):
+@pytest.fixture
+def diverse(swept) -> tuple[str, Store]:
     _, store = swept
-    diverse = next(name for _, name, card in store.cards("models") if card["config"]["model"]["gamma"] == 0)
-    name, card = search((diverse, store), objective="mz_min", **optimizer)
+    return next(name for _, name, card in store.cards("models") if card["config"]["model"]["gamma"] == 0), store
+
+
+OPTIMIZERS = [
+    {"name": "memetic", "population": 16},
+    {"name": "genetic"},
+    {"name": "sep-cma-es"},
+    {"name": "archive", "bounds": [[-1, 1], [-1, 1]]},
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer["name"])
+def test_the_winner_is_stored_with_its_figures_and_beats_the_prior(diverse, optimizer):
+    name, card = search(diverse, objective="mz_min", subject_to=["energy < 9"], **optimizer)
+    store, figures = diverse[1], card["figures"]
     found = magnetization(torch.from_numpy(spins_of(name, store)))[2].item()
-    assert found == pytest.approx(card["figures"]["score"], abs=1e-5)
-    decoder = TrainedModel(diverse, store).decoder
-    assert found < magnetization(decode(decoder, prior(40, decoder.latent_dim, 0)))[:, 2].min() - 1e-3
-    assert card["parents"] == [f"models/{diverse}"]
-    figures = card["figures"]
+    assert found == pytest.approx(figures["score"], abs=1e-5)
+    decoder = TrainedModel(diverse[0], store).decoder
+    codes = on_shell(torch.from_numpy(prior(16, decoder.latent_dim, 0)))
+    assert found < magnetization(decode(decoder, codes))[:, 2].min() - 1e-3
+    assert f"models/{diverse[0]}" in card["parents"]
     assert figures["rested_energy"] < figures["energy"] and figures["rested_score"] == figures["rested_mz"]
     page = store.read("optima", name, "report.html").decode()
     assert "At rest" in page and all(text in page for text in card["said"])
+    states = pd.read_parquet(Path(store.folder("optima", name)) / "states.parquet")
+    assert len(states) == figures["states"] and states["score"].is_monotonic_increasing
+    assert {row["state"] for row in card["rivals"]} == {"tempering", "annealing in a field"}
+
+
+def test_what_is_found_keeps_the_limits_and_lives_where_the_prior_does(diverse):
+    free = search(diverse, objective="mz_min", subject_to=["energy < 9"], free=True)[1]["figures"]
+    bound = search(diverse, objective="mz_min", subject_to=["energy < 9"])[1]["figures"]
+    limit = 0.5 * bound["score"]
+    limited = search(diverse, objective="mz_min", subject_to=["energy < 9", f"mz > {limit}"])[1]["figures"]
+    width = thickness(TrainedModel(*diverse).decoder.latent_dim)
+    assert bound["code_norm"] <= 1 + width + 1e-5 and free["score"] < bound["score"] < limited["score"]
+    assert limited["within"] == 1 and limited["score"] == pytest.approx(limit, abs=0.1 * abs(limit))
+
+
+def test_states_above_all_energies_of_the_data_do_not_win_by_default(diverse):
+    figures = search(diverse, objective="energy_max")[1]["figures"]
+    assert figures["energy"] < figures["data_energy_max"] or not figures["states_within"]
+
+
+def test_the_best_model_of_data_in_no_field_is_searched_or_trained_first(swept, tmp_path, call):
+    """Its data are in a field, so another model would be trained."""
+    code, out, _ = call("optimize", "--dry-run", store=swept[1])
+    assert code == 0 and out.startswith("no model of data in no field yet; first vae")
+    assert "memetic: 32 codes x 500 iterations, mz_max, subject to energy < data" in out
 
 
 def test_scores_do_not_depend_on_the_number_of_actors(swept, tmp_path, model):
@@ -66,7 +108,7 @@ def test_scores_do_not_depend_on_the_number_of_actors(swept, tmp_path, model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["genetic", "gradient"])
+@pytest.mark.parametrize("name", ["genetic", "gradient", "memetic", "stochastic", "cma-es"])
 def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
     shutil.copytree(model[1].path, tmp_path / "s", ignore=shutil.ignore_patterns("optima"))
     stopped = (model[0], Store(str(tmp_path / "s")))
@@ -116,6 +158,33 @@ def test_shares_cut_between_decoding_batches():
         pieces = shares(codes, parts)
         assert np.array_equal(np.concatenate(pieces), codes)
         assert all(len(piece) % CHUNK == 0 for piece in pieces[:-1])
+    many = shares(np.arange(100_000)[:, None], 2)
+    assert max(map(len, many)) <= LARGEST * CHUNK and sum(map(len, many)) == 100_000
+
+
+UNRULY = {
+    "raises": ("raise KeyError('no such spin')", "KeyError: 'no such spin'"),
+    "shape": ("return spins[:, 2].mean(-1)", "expected 16 real numbers, found torch.float32 of shape"),
+    "complex": ("return torch.complex(spins[:, 2], spins[:, 0]).mean((-2, -1))", "found torch.complex64 of shape"),
+    "nan": ("return spins[:, 2].mean((-2, -1)) * float('nan')", "expected numbers, found none among the first 40"),
+}
+
+
+@pytest.mark.parametrize("kind", UNRULY)
+def test_an_objective_that_fails_is_named_with_the_code_and_what_is_expected(kind, diverse, tmp_path, monkeypatch):
+    """It behaves on the two configurations that it is tried on first."""
+    body, message = UNRULY[kind]
+    lines = [
+        "import torch",
+        "def f(spins, model):",
+        "    if len(spins) == 2:",
+        "        return spins[:, 2].mean((-2, -1))",
+    ]
+    (tmp_path / f"unruly_{kind}.py").write_text("\n".join([*lines, f"    {body}"]))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"objective unruly_{kind}:f: ") as error:
+        search(diverse, objective=f"unruly_{kind}:f", name="genetic", subject_to=["energy < 9"])
+    assert message in str(error.value) and ("at the code [" in str(error.value) or kind == "nan")
 
 
 def test_truncated_weights_are_one_clear_line(model, tmp_path):

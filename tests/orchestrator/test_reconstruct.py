@@ -92,7 +92,15 @@ def test_a_conditional_model_is_judged_group_by_group(vortices):
     name, card = evaluation.evaluate(SampleConfig(n=60), [CONFIG.name], vortices)
     figures = card["figures"]
     assert [group["distance"] for group in figures["groups"]] == [0, 2, 5]
-    assert set(figures["accuracy"]) == {"T = 0", "spin waves", "random", CONFIG.name}
+    assert set(figures["accuracy"]) == {
+        "held-out data",
+        "data with noise",
+        "T = 0",
+        "spin waves",
+        "random",
+        CONFIG.name,
+    }
+    assert figures["reference"] == 30 and len(figures["rows"]) == 3
     found = {row["figure"]: row for row in figures["accuracy"]["spin waves"]}
     assert found["energy"]["r_squared"] > 0.5
     assert {row["figure"]: row for row in figures["accuracy"]["random"]}["energy"]["r_squared"] < 0

@@ -12,20 +12,8 @@ import yaml
 from driving import environment, orch
 
 TOYS = Path(__file__).parents[1] / "toys.py"
-REQUEST = {
-    "label": "toy",
-    "dataset": {
-        "L": 16,
-        "hamiltonian": {"name": "toys:Ising", "B": 0.1},
-        "sampler": {"name": "toys:Glauber", "temperatures": [1.5, 2.5]},
-        "configurations": 96,
-    },
-    "system": {"name": "toys:LinearVAE", "latent": 3},
-    "batch": 16,
-    "steps": 60,
-    "trial": {"name": "toys:Twice"},
-    "space": {"system.beta": [1e-3, 1e-1]},
-}
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"  # what docs/protocols shows
+REQUEST = yaml.safe_load((EXAMPLES / "toy.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +21,8 @@ def made(tmp_path_factory, on_ray):
     """Runs a command in a folder of its own; returns what it says in JSON."""
     folder = tmp_path_factory.mktemp("toys")
     shutil.copy(TOYS, folder)
-    (folder / "toy.yaml").write_text(yaml.safe_dump(REQUEST))
-    (folder / "data.yaml").write_text(yaml.safe_dump(REQUEST["dataset"]))
+    for file in ("ising.yaml", "toy.yaml"):
+        shutil.copy(EXAMPLES / file, folder)
 
     def run(*arguments: str) -> dict:
         done = subprocess.run(orch(*arguments, "--json"), cwd=folder, env=environment(), capture_output=True, text=True)
@@ -50,7 +38,7 @@ def swept(made):
 
 
 def test_a_data_set_has_the_observables_and_labels_of_the_toys(made):
-    card = made[1]("anneal", "--config", "data.yaml")
+    card = made[1]("anneal", "--config", "ising.yaml")
     assert card["name"].startswith("L16-ising-J1-B0.1-")
     frame = pd.concat([pd.read_parquet(Path(card["path"]) / entry["file"]) for entry in card["shards"]])
     assert list(frame) == ["index", "energy", "m", "temperature", "spins"]
@@ -77,7 +65,7 @@ def test_a_sweep_runs_the_program_of_the_toy_at_each_point(made, swept):
 
 def test_a_training_is_found_that_a_sweep_has_made(made, swept):
     frame = pd.read_parquet(Path(swept["path"]) / "stages.parquet")
-    keys = {key: REQUEST[key] for key in ("dataset", "system", "batch", "steps")}
+    keys = {key: REQUEST[key] for key in ("dataset", "system", "batch", "steps", "validation")}
     (made[0] / "train.yaml").write_text(yaml.safe_dump(keys))
     card = made[1]("train", "--model", "train.yaml", "--set", "system.beta=0.1")
     assert card["name"] in set(frame["model"])

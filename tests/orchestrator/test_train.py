@@ -15,7 +15,7 @@ from driving import SETTINGS, contents, kill_when, orch, workers_below
 from safetensors.torch import save as save_tensors
 from typer.testing import CliRunner
 
-from nets.metrics import Measured, ensemble, judge
+from nets.metrics import Measured, ensemble, features, judge
 from nets.sampling import decode, prior
 from nets.system import build
 from nets.training import state
@@ -206,26 +206,52 @@ def test_the_data_judged_as_samples_of_themselves_score_full_marks(trained):
     spins, model = shards.read(CONFIG.dataset.name, trained).tensor(), CONFIG.dataset.hamiltonian
     halves = [Measured.of(part, model) for part in spins.split(128)]
     whole = Measured.joined(halves)
-    row = judge(whole, whole, model)
+    row = judge(whole, whole, whole.features, model)
     assert min(row[key] for key in ("precision", "recall", "coverage")) > 0.98
     assert row["energy"] == pytest.approx(row["data_energy"])
     expected = ensemble(spins, model)
     assert row["kspace_mse"] == pytest.approx(expected["kspace_mse"], rel=1e-4)
     assert row["nodal_points"] == pytest.approx(expected["nodal_points"])
-    assert judge(halves[0], halves[1], model)["precision"] > 0.8
+    assert row["authenticity"] == 0
+    assert judge(halves[0], halves[1], whole.features, model)["precision"] > 0.8
 
 
 def test_an_evaluation_has_a_row_for_each_way_and_a_page(trained):
     config = SampleConfig(n=evaluation.BLOCK + 40, steps=20, step_size=0.02)
     name, card = evaluation.evaluate(config, [NAME], trained)
-    drawn, led = card["figures"]["rows"]
+    held_out, drawn, led, noisy = card["figures"]["rows"]
     assert (drawn["steps"], led["steps"]) == (0, 20)
+    assert (held_out["system"], noisy["system"]) == ("held-out data", "data with noise")
     states = evaluation.sample(config.model_copy(update={"steps": 0}), NAME, trained)
     assert drawn["energy"] == pytest.approx(CONFIG.dataset.hamiltonian.energy(states).mean().item(), abs=1e-5)
-    assert card["figures"]["summary"][0]["system"] == CONFIG.system.label
+    summary = card["figures"]["summary"]
+    assert [row["system"] for row in summary] == ["held-out data", *2 * [CONFIG.system.label], "data with noise"]
+    assert [row["trainings"] for row in summary] == [0, 1, 1, 0]
     text = (Path(trained.folder("analyses", name)) / "report.html").read_text()
     assert text.count("data:image/png;base64,") == 1
     assert evaluation.evaluate(config, [NAME], trained)[0] == name
+
+
+def test_the_reference_is_one_half_of_the_held_out_data_and_the_ceiling_is_the_other(trained, capsys):
+    """Of 256 configurations 26 are held out: 13 and 13, and no row of the training data."""
+    model = CONFIG.dataset.hamiltonian
+    data = shards.read(CONFIG.dataset.name, trained).tensor()
+    _, card = evaluation.evaluate(SampleConfig(n=30, seed=1), [NAME], trained)
+    held_out, drawn, noise = card["figures"]["rows"]
+    assert "26 configurations are held out: 13 are the reference" in capsys.readouterr().err
+    assert card["figures"]["reference"] == 13
+    reference, other = Measured.of(data[-13:], model), Measured.of(data[-26:-13], model)
+    assert card["figures"]["data_energy"] == pytest.approx(model.energy(data[-13:]).mean().item(), abs=1e-6)
+    expected = judge(other, reference, features(data[:230], model), model)
+    assert all(held_out[key] == pytest.approx(value) for key, value in expected.items())
+    assert noise["energy"] > held_out["energy"] + 0.02
+    assert drawn["precision"] <= held_out["precision"]
+
+
+def test_too_few_held_out_data_are_refused_in_one_line(trained, monkeypatch):
+    monkeypatch.setattr(evaluation, "FEWEST", 20)
+    with pytest.raises(RequestError, match=rf"^{NAME}: expected at least 40 configurations held out .*, found 26$"):
+        evaluation.evaluate(SampleConfig(n=30), [NAME], trained)
 
 
 def test_commands_sample_and_evaluate(trained, tmp_path):

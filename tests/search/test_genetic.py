@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from search.genetic import GeneticSettings
+from search.genetic import GeneticSettings, slots
 
 TARGET = np.linspace(-1, 1, 20)
 
@@ -36,16 +36,40 @@ def test_the_elite_is_never_lost():
         best = search.result().scores[0]
 
 
-def test_the_wheel_turns_as_documented():
+SCORES = np.array([5.0, 4.5, 2.0, 1.0, 0.0, -2.0, -2.0, -3.0, -9.0, -10.0])
+
+
+@pytest.mark.parametrize(
+    ("wheel", "expected"),
+    [
+        ("linear", SCORES + 10 + 15 / (3.0 - 1)),  # f_i = (C_w - C_i) + (C_w - C_b) / (k - 1)
+        ("exponential", np.exp(-3.0 * np.arange(10) / 9)),
+    ],
+)
+def test_the_wheel_turns_as_documented(wheel, expected):
     n, draws = 10, 4000
-    search = started(n, latent_dim=1, seed=1, pressure=3.0, mutation=0.0, elite=0)
+    search = started(n, latent_dim=1, seed=1, pressure=3.0, wheel=wheel, mutation=0.0, elite=0)
     counts = np.zeros(n)
     for _ in range(draws // n):
-        search.codes, search.scores = np.arange(n, dtype=np.float32)[:, None], -np.arange(n, dtype=float)
+        search.codes, search.scores = np.arange(n, dtype=np.float32)[:, None], SCORES
         counts += np.bincount(search.ask()[:, 0].astype(int), minlength=n)
-    wheel = np.exp(-3.0 * np.arange(n) / (n - 1))
-    assert stats.chisquare(counts, draws * wheel / wheel.sum()).pvalue > 1e-3
+    assert stats.chisquare(counts, draws * expected / expected.sum()).pvalue > 1e-3
     assert stats.chisquare(counts, np.full(n, draws / n)).pvalue < 1e-6
+
+
+def test_on_the_linear_wheel_the_best_is_drawn_k_times_as_often_as_the_worst():
+    drawn = slots(SCORES, 8.0, "linear")
+    assert drawn[0] / drawn[-1] == pytest.approx(8) and drawn.sum() == pytest.approx(1)
+    np.testing.assert_allclose(slots(1e6 * SCORES - 7, 8.0, "linear"), drawn)  # whatever the scale and zero of scores
+
+
+@pytest.mark.parametrize("wheel", ["linear", "exponential"])
+def test_a_code_without_a_score_is_no_parent_unless_none_has_one(wheel):
+    drawn = slots(np.array([3.0, 1.0, -np.inf]), 8.0, wheel)
+    assert drawn[2] == 0 and (drawn[:2] > 0).all()
+    np.testing.assert_allclose(slots(np.full(3, -np.inf), 8.0, wheel), 1 / 3)
+    if wheel == "linear":
+        np.testing.assert_allclose(slots(np.full(3, 2.0), 8.0, wheel), 1 / 3)
 
 
 def test_a_restored_search_continues_exactly():
@@ -92,7 +116,9 @@ def test_a_score_that_is_not_a_number_ranks_last():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"population": 1}, {"elite": 100}, {"mutation": 1.1}, {"pressure": 0}, {"mutations": 0.1}], ids=str
+    "wrong",
+    [{"pressure": 1.0}, {"population": 1}, {"elite": 100}, {"mutation": 1.1}, {"pressure": 0}, {"mutations": 0.1}],
+    ids=str,
 )
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
@@ -101,7 +127,7 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 
 def offspring(mother, father, **settings):
     """Many children of two parents."""
-    search = started(2000, latent_dim=len(mother), elite=0, **{"pressure": 1e-3, "mutation": 0.0, **settings})
+    search = started(2000, latent_dim=len(mother), elite=0, **{"mutation": 0.0, **settings})
     codes = np.array([mother, father] * 1000, np.float32)
     search.codes, search.scores = codes, np.zeros(2000)
     return search.ask()
@@ -127,3 +153,4 @@ def test_a_reset_gene_is_drawn_from_the_prior():
 def test_the_default_settings_are_those_of_the_paper():
     settings = GeneticSettings()
     assert (settings.population, settings.pressure, settings.mutation) == (100, 8.0, 0.01)
+    assert settings.wheel == "linear"

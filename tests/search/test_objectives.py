@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -29,18 +30,48 @@ def test_objectives_of_known_states():
     assert score("mz_max", up) == 1
     assert score("mz_min", up) == -1
     assert score("energy_min", up).item() == pytest.approx(0.2, abs=1e-5)
-    assert score("topological_charge_max", lattice).item() == pytest.approx(4, abs=1e-4)
+    assert score("topological_charge_max", lattice).item() == pytest.approx(3.784, abs=1e-3)
+    assert score("topological_charge_max", -lattice).item() == pytest.approx(3.784, abs=1e-3)
     assert score("topological_charge_max", stripes).item() == pytest.approx(0, abs=1e-4)
     along = torch.from_numpy(spiral(H, 32, 2, -2)).float()[None]
     assert score("correlation_max", along).item() == pytest.approx(1, abs=1e-5)
+    assert score("nodal_points_min", lattice).item() == 0
+    assert score("mz_max + 2 * energy_min", up).item() == pytest.approx(1 + 2 * 0.2, abs=1e-5)
 
 
-def test_the_correlation_is_over_a_quarter_of_the_spirals_period_along_the_diagonal():
-    """A quarter of 2 pi / arctan(0.6) = 11.6 sites is 3: of a spiral along the diagonal it is cos(2 . 3 k)."""
-    for m in (1, 2, 3):
-        diagonal = torch.from_numpy(spiral(H, 32, m, m)).float()[None]
-        expected = torch.cos(torch.tensor(2 * 3 * 2 * torch.pi * m / 32)).item()
-        assert score("correlation_max", diagonal).item() == pytest.approx(expected, abs=1e-5)
+@pytest.mark.parametrize("a", [(np.sqrt(0.5), np.sqrt(0.5)), (3, 0), (0.3, -2.2)])
+def test_the_correlation_of_a_spiral_is_the_cosine_of_k_a(a):
+    """C(a) = cos(k . a), also between sites."""
+    objective = parse_objective({"name": "correlation_max", "a": a})
+    for m, n in ((1, 1), (2, 0), (3, -2)):
+        spins = torch.from_numpy(spiral(H, 32, m, n)).float()[None]
+        expected = np.cos(2 * np.pi * (m * a[0] + n * a[1]) / 32)
+        assert objective.score(spins, H).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_logit_is_that_of_the_discriminator():
+    objective = parse_objective("logit_max").given_networks(
+        {"discriminator": lambda spins: 3 * spins[:, 2].mean((1, 2))}
+    )
+    assert objective.score(uniform(1.0), H) == 3
+
+
+@pytest.mark.parametrize("text", ["2 * nope", "mz_max + ", "x * mz_max", "logit_max + mz_max", "nope_max + mz_max"])
+def test_a_sum_of_what_does_not_exist_is_refused(text):
+    with pytest.raises(ValueError, match="expected"):
+        parse_objective(text).check(H)
+
+
+def counted(spins, model):
+    """An objective without a gradient."""
+    return (spins[:, 2] > 0).double().mean((-2, -1))
+
+
+def test_whether_a_function_has_a_gradient_is_known(monkeypatch):
+    monkeypatch.setattr(
+        "search.objectives.import_name", lambda path: {"mine:a": first_component, "mine:b": counted}[path]
+    )
+    assert parse_objective("mine:a").has_gradient(H) and not parse_objective("mine:b").has_gradient(H)
 
 
 def test_a_function_is_an_objective_to_be_maximised(monkeypatch):

@@ -1,0 +1,119 @@
+"""What a search leaves in the store: its states with what they are worth, rivals, the page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from nets.sampling import decode, prior, repeated
+from orchestrator.console import log
+from orchestrator.optimization.page import Shown, optimum_page
+from orchestrator.optimization.request import OptimizeConfig
+from orchestrator.optimization.rivals import rivals
+from orchestrator.page import drawn, origin
+from orchestrator.training.trained import TrainedModel
+from search.constraint import Penalised
+from search.optimizer import Optimizer
+from search.prior import on_shell
+from search.winner import KEPT, candidates, figures_of, judged, remarks, valued
+
+GENERATED = 100  # states of the prior that those found are held against, as many as in 2022
+
+
+def commit(
+    config: OptimizeConfig,
+    trained: TrainedModel,
+    penalised: Penalised,
+    search: Optimizer,
+    history: np.ndarray,
+    observed: Mapping[str, pd.Series],
+    data: Mapping[str, pd.DataFrame],
+    held_out: Tensor,
+    cost: Mapping[str, float],
+) -> None:
+    """Keep what a search has found.
+
+    Args:
+        penalised: the objective with the networks that it needs, within its limits.
+        history: best score so far and mean score of every iteration, ``(iterations, 2)``.
+        observed: observables of all data.
+        data: values of the objective and observables of configurations of its "training" data and of those "held_out".
+        held_out: the latter's spins.
+        cost: wall and CPU seconds of the search.
+    """
+    model, objective, labels = trained.model, penalised.objective, trained.labels(1)
+    codes = torch.from_numpy(search.result().codes[:KEPT])
+    codes = codes if config.free else on_shell(codes)
+    spins = decode(trained.decoder, codes, repeated(labels, len(codes)))
+    table, order = candidates(codes, spins, model, penalised)
+    codes, spins = codes[order], spins[order]
+    winner = judged(figures_of(table), spins[0], model, objective, held_out)
+    others, parents = _rivals(config, trained, penalised, cost["cpu_seconds"])
+    fresh = torch.from_numpy(prior(GENERATED, codes.shape[1], config.seed))
+    generated = valued(decode(trained.decoder, fresh, repeated(labels, GENERATED)), model, objective)
+    figures = winner.figures | _beside(observed, data["training"], trained)
+    figures |= {"states": len(table), "states_within": int(table["within"].sum())}
+    limits = ", ".join(map(str, penalised.limits))
+    said = remarks(figures, trained.settings.latent, figures["data_energy_max"], limits)
+    beside = {**data, "generated": generated}
+    shown = Shown(winner, spins.numpy(), table, history, figures, said, beside, others, limits)
+    name, made_from = config.name_in(trained.name), [f"models/{trained.name}", *parents]
+    card = {
+        "kind": "optimum",
+        "config": config.model_dump(mode="json"),
+        "given": config.given(),
+        "parents": made_from,
+        "figures": figures | {key: round(value, 2) for key, value in cost.items()},
+        "rivals": others.to_dict("records"),
+        "said": said,
+    }
+    source = origin(trained.store, "optima", name, config, f"orch optimize --model {trained.name} --config", made_from)
+    draw = partial(optimum_page, name, config, model, search, shown, source)
+    files = {"winner.parquet": _winner_file(winner, codes[0], trained), "states.parquet": _states_file(table, codes)}
+    trained.store.commit("optima", name, card, {**files, **drawn(draw, config)})
+
+
+def _rivals(
+    config: OptimizeConfig, trained: TrainedModel, penalised: Penalised, cpu_seconds: float
+) -> tuple[pd.DataFrame, list[str]]:
+    try:
+        log("rivals at the cost of the search: tempering, and annealing in a field")
+        return rivals(trained.dataset, penalised, cpu_seconds, trained.store)
+    except ValueError as error:  # no sampler of ours, or too small a lattice
+        log(f"no rivals: {error}")
+        return pd.DataFrame(), []
+
+
+def _beside(observed: Mapping[str, pd.Series], training: pd.DataFrame, trained: TrainedModel) -> dict[str, float]:
+    """Least, mean and largest observables of all data, and score of some; the exact ground state, where it is known."""
+    figures: dict[str, float] = {"training_compared": len(training)}
+    columns = {"training_score": training["score"]}
+    columns |= {f"data_{name}": observed[name] for name in trained.model.observables}
+    for name, values in columns.items():
+        figures |= {f"{name}_{key}": float(getattr(values, key)()) for key in ("min", "mean", "max")}
+    ground = trained.model.ground_state_energy(trained.settings.L)
+    return figures if ground is None else {**figures, "ground_state_energy": ground}
+
+
+def _winner_file(winner: Any, code: Tensor, trained: TrainedModel) -> bytes:
+    row = {**winner.figures, "code": code.tolist(), "spins": winner.spins.flatten().tolist(), "L": trained.settings.L}
+    if winner.rested is not None:
+        row["rested_spins"] = winner.rested.flatten().tolist()
+    return _parquet(pd.DataFrame([row]))
+
+
+def _states_file(table: pd.DataFrame, codes: Tensor) -> bytes:
+    return _parquet(table.assign(code=codes.tolist()))
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()

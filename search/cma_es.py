@@ -1,0 +1,98 @@
+"""CMA-ES and its separable form, of the library cmaes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from cmaes import CMA, SepCMA
+from pydantic import Field, PositiveFloat
+
+from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, check_names, numbers
+
+WORST = 1e300  # cost of a score that is not finite: last in rank
+KEPT = ("seed", "told", "best", "best_score", "codes", "scores")  # names in a state, beside those of the distribution
+
+
+class CMASettings(OptimizerSettings):
+    """Covariance matrix adaptation: a Gaussian of codes that learns from the ranks of their scores.
+
+    Attributes:
+        sigma: width of the first Gaussian, around the origin; 1 is the prior.
+
+    Source: Hansen, "The CMA evolution strategy: a tutorial" (2016); separable: Ros and Hansen (2008).
+    """
+
+    strategy: ClassVar[Any] = CMA
+    learned: ClassVar[tuple[str, ...]] = ("_mean", "_sigma", "_C", "_p_sigma", "_pc")
+    name: Literal["cma-es"] = "cma-es"
+    population: Annotated[int, Field(ge=4, le=10**5)] = 32
+    sigma: PositiveFloat = 1.0
+
+    def start(self, latent_dim: int, seed: int) -> CovarianceAdaptation:
+        return CovarianceAdaptation(self, latent_dim, seed)
+
+
+class SepCMASettings(CMASettings):
+    """With a diagonal covariance: a step costs no more than the codes do, in any number of dimensions."""
+
+    strategy: ClassVar[Any] = SepCMA
+    name: Literal["sep-cma-es"] = "sep-cma-es"  # type: ignore[assignment]
+
+
+class CovarianceAdaptation(Optimizer):
+    """The strategy, the codes that it drew last, and the best so far; draws depend on seed and generation alone."""
+
+    def __init__(self, settings: CMASettings, latent_dim: int, seed: int):
+        self._settings, self._shape, self._seed = settings, (settings.population, latent_dim), seed
+        self._strategy = self._started()
+        self._codes, self._scores = np.empty((0, latent_dim), np.float32), np.empty(0)
+        self._best, self._best_score = np.zeros(latent_dim, np.float32), -np.inf
+
+    def _started(self) -> Any:
+        population, latent = self._shape
+        return self._settings.strategy(np.zeros(latent), self._settings.sigma, population_size=population)
+
+    def ask(self) -> np.ndarray:
+        drawn = np.random.SeedSequence((self._seed, self._strategy.generation)).generate_state(1)
+        self._strategy.reseed_rng(int(drawn[0]))
+        return np.array([self._strategy.ask() for _ in range(self._shape[0])], np.float32)
+
+    def tell(self, codes: np.ndarray, scores: np.ndarray, gradients: np.ndarray | None = None) -> None:
+        told = np.nan_to_num(scores.astype(float), nan=-np.inf)
+        costs = np.where(np.isfinite(told), -told, WORST)
+        self._strategy.tell([(code.astype(float), float(cost)) for code, cost in zip(codes, costs, strict=True)])
+        order = np.argsort(-told, kind="stable")
+        self._codes, self._scores = codes[order], told[order]
+        if self._scores[0] > self._best_score:
+            self._best, self._best_score = self._codes[0], float(self._scores[0])
+
+    def result(self) -> Candidates:
+        """The best code so far, and those drawn last."""
+        if not len(self._scores):
+            return Candidates(self._codes, self._scores)
+        older = self._best_score > self._scores[0]
+        codes = np.concatenate((self._best[None], self._codes)) if older else self._codes
+        return Candidates(codes, np.append(self._best_score, self._scores) if older else self._scores)
+
+    def state(self) -> State:
+        numbers_kept = np.array(self._seed), np.array(self._strategy.generation)
+        kept = *numbers_kept, self._best, np.array(self._best_score), self._codes, self._scores
+        learned = {name.strip("_"): np.array(getattr(self._strategy, name)) for name in self._settings.learned}
+        return {**dict(zip(KEPT, kept, strict=True)), **learned}
+
+    def restore(self, state: State) -> None:
+        strategy = self._started()
+        shapes = {name: np.shape(getattr(strategy, name)) for name in self._settings.learned}
+        check_names(state, (*KEPT, *(name.strip("_") for name in shapes)))
+        (population, d), told = self._shape, int(numbers(state, "told", (), np.int64))
+        rows = population if told else 0
+        for name, shape in shapes.items():
+            found = numbers(state, name.strip("_"), shape, np.float64)
+            setattr(strategy, name, found if shape else float(found))
+        strategy._g = told
+        codes, scores = numbers(state, "codes", (rows, d)), numbers(state, "scores", (rows,), np.float64)
+        best, best_score = numbers(state, "best", (d,)), float(numbers(state, "best_score", (), np.float64))
+        self._seed = int(numbers(state, "seed", (), np.int64))
+        self._strategy, self._codes, self._scores = strategy, codes, scores
+        self._best, self._best_score = best, best_score

@@ -1,0 +1,72 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from search.archive import ArchiveSettings
+
+BOUNDS = ((-2.0, 2.0), (-2.0, 2.0))
+
+
+def told(codes):
+    """Score minus the length of the rest of the code; the observables are the first two components."""
+    rest = np.square(codes[:, 2:]).sum(1)
+    values = np.stack((-rest, codes[:, 0], codes[:, 1]), 1)
+    slopes = np.zeros((len(codes), 3, codes.shape[1]))
+    slopes[:, 0, 2:] = -2 * codes[:, 2:]
+    slopes[:, 1, 0] = slopes[:, 2, 1] = 1
+    return values, slopes
+
+
+def searched(iterations, **settings):
+    search = ArchiveSettings(bounds=BOUNDS, cells=10, **settings).start(6, 0)
+    for _ in range(iterations):
+        codes = search.ask()
+        search.tell(codes, *told(codes))
+    return search
+
+
+def test_every_cell_is_filled_with_the_best_that_was_there():
+    search = searched(150)
+    assert len(search.cells) == 100 and (np.diff(search.cells) > 0).all()
+    column, row = search.cells % 10, search.cells // 10
+    np.testing.assert_array_equal(column, np.floor((search.codes[:, 0] + 2) / 0.4).clip(0, 9))
+    np.testing.assert_array_equal(row, np.floor((search.codes[:, 1] + 2) / 0.4).clip(0, 9))
+    assert search.values[:, 0].mean() > -0.3  # a code of the prior has -4
+
+
+@pytest.mark.parametrize("without", [{"gradient": 1e-9}, {"isotropic": 1e-9, "line": 1e-9}], ids=str)
+def test_both_kinds_of_steps_fill_the_map(without):
+    start, end = searched(1, **without), searched(60, **without)
+    assert len(end.cells) > 1.3 * len(start.cells)
+    assert end.values[:, 0].max() > start.values[:, 0].max()
+
+
+def test_a_cell_keeps_its_code_unless_a_better_one_comes():
+    search = searched(1)
+    first = dict(zip(search.cells.tolist(), search.values[:, 0], strict=True))
+    for _ in range(20):
+        codes = search.ask()
+        search.tell(codes, *told(codes))
+        now = dict(zip(search.cells.tolist(), search.values[:, 0], strict=True))
+        assert all(now[cell] >= score for cell, score in first.items())
+        first = now
+
+
+def test_what_lies_beside_the_map_is_not_kept():
+    search = searched(1)
+    cells = search.cells
+    search.tell(np.full((1, 6), 5.0, np.float32), *told(np.full((1, 6), 5.0)))
+    assert np.array_equal(search.cells, cells)
+
+
+def test_its_map_reaches_past_the_data():
+    data = {"mz": pd.Series([-0.1, 0.1]), "energy": pd.Series([-0.17, -0.16])}
+    settings = ArchiveSettings().over(data)
+    np.testing.assert_allclose(settings.bounds, [[-0.3, 0.3], [-0.18, -0.15]])
+    assert ArchiveSettings(bounds=BOUNDS).over(data).bounds == BOUNDS
+
+
+@pytest.mark.parametrize("wrong", [{"bounds": [[1, 0], [0, 1]]}, {"axes": ["mz", "mz"]}, {"cells": 1}], ids=str)
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ArchiveSettings(**wrong)
