@@ -180,9 +180,9 @@ def test_nodes_install_what_the_lock_file_says():
     assert {"s3fs", "boto3", "grpcio", "nvidia-cudnn-cu13"} <= nodes.keys()
 
 
-def test_the_pages_on_kubernetes_and_slurm_name_the_versions_of_the_lock_file():
+def test_what_is_said_of_kubernetes_and_slurm_names_the_versions_of_the_lock_file():
     ray = pinned((ROOT / "requirements-cluster.lock").read_text())["ray"]
-    page = (ROOT / "docs" / "clusters" / "kubernetes.md").read_text()
+    page = (ROOT / "docs" / "cluster.md").read_text()
     manifest = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
     assert manifest["spec"]["rayVersion"] == ray
     assert f"FROM rayproject/ray:{ray}-py311" in page
@@ -192,7 +192,7 @@ def test_the_pages_on_kubernetes_and_slurm_name_the_versions_of_the_lock_file():
     assert version
     assert images == {f"registry.example.org/orch:{version[1]}"}
     assert manifest["spec"]["authOptions"] == {"mode": "token"}
-    script = (ROOT / "docs" / "clusters" / "slurm.md").read_text().partition("```bash\n")[2].partition("```")[0]
+    script = page.partition("```bash\n")[2].partition("```")[0]
     assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
     assert "RAY_AUTH_MODE=token" in script
 
