@@ -17,6 +17,7 @@ from orchestrator.analysis import command as analysis
 from orchestrator.catalogue import command as listing
 from orchestrator.catalogue import housekeeping, status
 from orchestrator.data import command as data
+from orchestrator.deployment import command as deployment
 from orchestrator.errors import FailedError, RequestError
 from orchestrator.evaluation import command as evaluation
 from orchestrator.optimization import command as optimization
@@ -31,7 +32,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for room in (data, training, sweeps, optimization, evaluation, analysis, reproduction, listing, status, housekeeping):
+for room in (
+    *(data, training, sweeps, optimization, evaluation, analysis, reproduction),
+    *(listing, status, housekeeping, deployment),
+):
     room.register(app)
 
 OURS = nets, physics, search  # imported before a person's folder can shadow them

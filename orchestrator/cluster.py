@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import socket
 import sys
 import sysconfig
 import time
@@ -18,16 +19,18 @@ from typing import Any, Generic, TypeVar
 import psutil
 import ray
 from ray import cloudpickle
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import AuthenticationError, RayError, RayTaskError
 
 from orchestrator.console import kept_so_far, log
 from orchestrator.errors import FailedError, RequestError
+from orchestrator.files import in_a_line
 from physics.registry import NAMED
 
 RETRIES = 3  # of a trial, a training or a piece of work whose workers died, before it is given up
 MOST_ACTORS = 1000  # of a pool: Ray starts and ends that many in three seconds
 TOGETHER_SECONDS = 1.0  # deaths this close count as one: a node that goes takes many actors along
 PLACED_SECONDS = 60.0  # without any actor, before it is said that there is no room for one
+LISTEN_SECONDS = 10.0  # for the address of a cluster to answer
 CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # written by `ray start`
 AGENTS = "ray::DashboardAgent", "ray::RuntimeEnvAgent"  # started by each raylet
 OURS = "physics", "nets", "search", "orchestrator", "__main__"
@@ -40,7 +43,8 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
     """Join the cluster that ``ray up`` or ``ray start`` made; without one, start Ray on this machine.
 
     Raises:
-        RequestError: this machine has fewer CPUs or GPUs than a trial asks for (a cluster may grow to have them).
+        RequestError: the cluster does not answer, or refuses the token; or there is none, and this machine has fewer
+            CPUs or GPUs than a trial asks for (a cluster may grow to have them).
     """
     if ray.is_initialized():
         return
@@ -53,18 +57,36 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
     modules = [str(path) for path in own_modules()]
     # Ray prints every death of a worker on standard output, whatever its options say.
     ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
-    ray.init(
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        runtime_env={"py_modules": modules} if modules else None,
-    )
+    _check_answers(address)
+    try:
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            runtime_env={"py_modules": modules} if modules else None,
+        )
+    except (ConnectionError, AuthenticationError):
+        raise RequestError(
+            f"RAY_ADDRESS {address or 'auto'}: expected a Ray cluster that takes the token of this machine, found "
+            "none; give ~/.ray/auth_token the token of the cluster, and set RAY_AUTH_MODE=token"
+        ) from None
     here = ray.cluster_resources()
     if not joined and (here.get("CPU", 0) < cpus or here.get("GPU", 0) < gpus):
         raise RequestError(
             f"resources: expected a machine with {cpus:g} CPUs and {gpus:g} GPUs, "
             f"found {here.get('CPU', 0):g} and {here.get('GPU', 0):g}; a cluster is joined when there is one"
         )
+
+
+def _check_answers(address: str) -> None:
+    """Raise RequestError if nobody listens at the address of a cluster, which Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LISTEN_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise RequestError(f"RAY_ADDRESS {address}: expected a Ray cluster, found none: {in_a_line(error)}") from None
 
 
 def _end_orphans() -> None:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -25,7 +26,7 @@ from typing import Any
 import psutil
 
 from orchestrator.console import log
-from orchestrator.errors import FailedError
+from orchestrator.errors import FailedError, RequestError
 from orchestrator.files import UNFINISHED, in_a_line
 from orchestrator.store import KINDS, Kind, Store
 
@@ -33,10 +34,15 @@ BEAT_SECONDS = 2.0
 REMOTE_BEAT_SECONDS = 10.0  # on an object store, which counts each
 STALE_SECONDS = 40.0
 POLL_SECONDS = 0.5
+STOP_SECONDS = 60.0
 TRY = re.compile(r"try-\d{4}\.json")
 RUNNING = "running"
 
 Record = dict[str, Any]
+
+
+class StoppedError(FailedError):
+    """Somebody asked for the work to be ended."""
 
 
 class Lease:
@@ -48,12 +54,19 @@ class Lease:
 
     def __init__(self, store: Store, path: str, record: Record):
         self.store, self.path, self.record = store, path, record
-        self._over = threading.Event()
+        self._over, self._stopped = threading.Event(), False
+        self._main = threading.current_thread() is threading.main_thread()
         self._beating = threading.Thread(target=self._beat, daemon=True)
         self._beating.start()
 
     def report(self, done: int, total: int, unit: str, note: str = "") -> None:
-        """How far the work is; written with the next heartbeat."""
+        """How far the work is; written with the next heartbeat.
+
+        Raises:
+            StoppedError: somebody asked for its end.
+        """
+        if self._stopped and not self._main:
+            raise StoppedError("stopped by 'orch stop'; what it had reached is kept")
         now = time.time()
         self.record.setdefault("first", {"done": done, "at": now})
         self.record.update(done=done, total=total, unit=unit, note=note, reported=now)
@@ -73,6 +86,14 @@ class Lease:
         while not self._over.wait(BEAT_SECONDS if self.store.local else REMOTE_BEAT_SECONDS):
             with contextlib.suppress(Exception):  # a full disk or a store that stands still; the next may pass
                 self._write()
+                if not self._stopped and self.store.exists(stop_file(self.path)):
+                    self._stop()
+
+    def _stop(self) -> None:
+        """End the work as Ctrl-C would, or where a thread of a worker does it, with the next report."""
+        self._stopped = True
+        if self._main:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def _write(self) -> None:
         self.record["beat"] = time.time()
@@ -125,6 +146,10 @@ def lease(
     try:
         yield held
     except KeyboardInterrupt:
+        held.end("interrupted")
+        raise
+    except StoppedError as error:
+        held.record["cause"] = str(error)
         held.end("interrupted")
         raise
     except Exception as error:
@@ -188,6 +213,45 @@ def newest_try(store: Store, kind: Kind, name: str) -> tuple[int, Record]:
     record = store.read_json(f"{store.work(kind, name)}/{tries[-1]}") or {}
     whole = all(isinstance(record.get(key), int | float) for key in ("pid", "process_started", "started", "beat"))
     return int(tries[-1][4:8]), record if whole else {}
+
+
+def tries(store: Store, kind: Kind, name: str) -> list[Record]:
+    """The records of all tries at what is unfinished, the first before the last."""
+    folder = store.work(kind, name)
+    found = [store.read_json(f"{folder}/{file}") for file in store.entries(folder) if TRY.fullmatch(file)]
+    return [record for record in found if record]
+
+
+def stop_file(path: str) -> str:
+    """Beside the record of a try: whoever makes it asks for the end of that try."""
+    return path.removesuffix(".json") + ".stop"
+
+
+def stop(store: Store, kind: Kind, name: str) -> Record:
+    """Ask for the end of the try that runs, wait for it, and return its record.
+
+    Raises:
+        RequestError: nobody makes the artifact.
+        FailedError: it has not ended in time.
+    """
+    number, record = newest_try(store, kind, name)
+    if record.get("state") != RUNNING or _dead(record) or time.time() - record["beat"] > STALE_SECONDS:
+        raise RequestError(f"{kind}/{name}: nobody is making it")
+    path = f"{store.work(kind, name)}/try-{number:04d}.json"
+    store.write_file(stop_file(path), b"")
+    deadline = time.monotonic() + STOP_SECONDS
+    while record.get("state") == RUNNING:
+        if time.monotonic() > deadline:
+            raise FailedError(
+                f"{kind}/{name}: asked process {record['pid']} on {record['host']} to end; it has not in "
+                f"{STOP_SECONDS:.0f} s, and will with its next report"
+            )
+        time.sleep(POLL_SECONDS)
+        latest, newest = newest_try(store, kind, name)
+        if latest != number or not newest:  # it was finished, or has been taken over
+            break
+        record = newest
+    return record
 
 
 def records(store: Store) -> Iterator[tuple[Kind, str, Record]]:

@@ -15,14 +15,18 @@ WIDE = 10  # columns
 def print_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """An unbroken line a row, whoever reads it; under a heading on a terminal."""
     terminal = sys.stdout.isatty()
-    shown = [columns, *rows] if terminal else rows
-    widths = [*(max(map(len, cells)) for cells in list(zip(*shown, strict=True))[:-1]), 0]
-    lines = ["  ".join(f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in shown]
+    lines = aligned([columns, *rows] if terminal else rows)
     if terminal:
         from rich.console import Console
 
         Console().print(lines.pop(0), style="bold", soft_wrap=True, markup=False, highlight=False)
     print("\n".join(lines))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line a row, its columns below each other."""
+    widths = [*(max(map(len, cells)) for cells in list(zip(*rows, strict=True))[:-1]), 0]
+    return ["  ".join(f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

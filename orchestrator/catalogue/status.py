@@ -1,37 +1,99 @@
-"""What is unfinished: orch status, and the record of one artifact."""
+"""What is unfinished: orch status, orch logs, orch stop, and the record of one artifact."""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from orchestrator.catalogue.command import PANEL
-from orchestrator.catalogue.lookup import is_unfinished
+from orchestrator.catalogue.lookup import NAME, find, is_unfinished
 from orchestrator.options import STORE, JsonOption, StoreOption, existing
 from orchestrator.store import Kind, Store
 
 Unfinished = tuple[Kind, str, dict[str, Any]]
+COLUMNS = ("name", "state", "done", "rate, time left", "by", "since", "last sign of life", "try", "cause")
+WATCH_SECONDS = 2.0
 
 
 def register(app: typer.Typer) -> None:
     app.command("status", rich_help_panel=PANEL)(status_command)
+    app.command("logs", rich_help_panel=PANEL)(logs_command)
+    app.command("stop", rich_help_panel=PANEL)(stop_command)
 
 
-def status_command(store: StoreOption = STORE, as_json: JsonOption = False) -> None:
+def status_command(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it anew every 2 s, until nothing runs any more.")
+    ] = False,
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
     """Show what is unfinished: how far it is, who makes it, and why it ended if it did."""
     from orchestrator.result import print_lines
 
-    found = unfinished(existing(store))
+    target = existing(store)
+    if watch and not as_json:
+        _watch(target)
+    found = unfinished(target)
     if as_json:
         print(json.dumps([{"kind": k, "name": name, **record, **pace(record)} for k, name, record in found]))
     elif not found:
         print("nothing is unfinished")
     else:
-        columns = ("name", "state", "done", "rate, time left", "by", "since", "last sign of life", "try", "cause")
-        print_lines(columns, [_row(*entry) for entry in found])
+        print_lines(COLUMNS, [_row(*entry) for entry in found])
+
+
+def _watch(store: Store) -> None:
+    """What is unfinished, in place, as long as something runs."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from orchestrator.lease import RUNNING
+    from orchestrator.result import aligned
+
+    with Live(console=Console(), auto_refresh=False, transient=True) as live:
+        while (found := unfinished(store)) and found[0][2].get("state") == RUNNING:  # those that run come first
+            lines = aligned([COLUMNS, *(_row(*entry) for entry in found)])
+            live.update(Text("\n".join(lines), overflow="ellipsis", no_wrap=True), refresh=True)
+            time.sleep(WATCH_SECONDS)
+
+
+def logs_command(name: Annotated[str, NAME], store: StoreOption = STORE, as_json: JsonOption = False) -> None:
+    """Print what each try at an unfinished artifact said, and the log of those that failed."""
+    from orchestrator.errors import RequestError
+    from orchestrator.lease import tries
+
+    target = existing(store)
+    kind, name = find(target, name)
+    found = tries(target, kind, name)
+    if not found:
+        raise RequestError(f"{kind}/{name}: it is whole, and keeps no log; 'orch show {name}' says what it is")
+    if as_json:
+        print(json.dumps([{"kind": kind, "name": name, **record} for record in found]))
+        return
+    for record in found:
+        done = progress_text(record)
+        print(f"try {record.get('try', '-')}, {record.get('state')}, {who(record)}" + f", {done}" * (done != "-"))
+        for text in (*record.get("said", []), record.get("note"), record.get("log") or cause_text(record)):
+            if text:
+                print(str(text).rstrip())
+
+
+def stop_command(name: Annotated[str, NAME], store: StoreOption = STORE, as_json: JsonOption = False) -> None:
+    """End the command that makes an artifact, wherever it runs; what it has made is kept."""
+    from orchestrator.lease import stop
+
+    target = existing(store)
+    kind, name = find(target, name)
+    record = stop(target, kind, name)
+    if as_json:
+        print(json.dumps({"kind": kind, "name": name, **record}))
+        return
+    print(f"{kind}/{name}: {who(record)} has ended; the same command goes on")
 
 
 def unfinished(store: Store) -> list[Unfinished]:

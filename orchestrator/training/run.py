@@ -155,6 +155,6 @@ def outcome(config: TrainConfig, store: Store) -> FailedError:
         failed = FailedError(f"{config.name}: {record['cause']}; the checkpoint before it is kept")
         failed.__cause__ = DivergedError(record["cause"])
         return failed
-    if record.get("state") == "failed":
-        return FailedError(f"{config.name}: {record.get('cause')}")
+    if record.get("cause"):
+        return FailedError(f"{config.name}: {record['cause']}")
     return FailedError(f"{config.name}: no worker wrote it to {store.root}; expected a store that every node shares")

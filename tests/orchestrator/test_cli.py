@@ -46,8 +46,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
         ["compare", "nope", "nope"],
         ["open", "nope"],
         ["status"],
+        ["logs", "nope"],
+        ["stop", "nope"],
         ["rm", "nope"],
         ["gc", "--days", "-1"],
+        ["cluster", "check", "nope.yaml"],
         ["frobnicate"],
     ],
     ids=" ".join,
@@ -139,8 +142,9 @@ print(*sorted({"torch", "matplotlib", "ray", "pandas", "pyarrow", "numba"} & set
 
 
 COMMANDS = typer.main.get_command(app).commands
-LOOKING = {"list", "show", "compare", "open", "status", "rm", "gc"}
-MAKING = sorted(set(COMMANDS) - LOOKING)
+LOOKING = {"list", "show", "compare", "open", "status", "logs", "stop", "rm", "gc"}
+PREPARING = {"cluster", "doctor"}
+MAKING = sorted(set(COMMANDS) - LOOKING - PREPARING)
 
 
 def test_commands_that_make_something_are_these():
