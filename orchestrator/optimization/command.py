@@ -43,7 +43,7 @@ def optimize(
     subject_to: Annotated[
         list[str] | None,
         typer.Option(
-            help="Limit, such as 'nodal_points = 0'; repeatable. Default: energy < data, if none is of the energy.",
+            help="Limit, such as 'nodal_points = 0'; repeatable. Default: of the energy alone, energy < data.",
             metavar="'OBSERVABLE < NUMBER'",
         ),
     ] = None,
