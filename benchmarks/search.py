@@ -2,12 +2,16 @@
 
     python -m benchmarks.search --store STORE MODEL [--part speed|million|race] [--seeds 5] [--generations 10000]
 
-As a module, since the file has the name of a package.  ``speed``: evaluations a second of one core through the optimizer
-and the scorer, over the bare decoder and objective in batches of the same size; beside EvoTorch's genetic algorithm and
-pyribs' archive, where they are installed (requirements of this benchmark only).  ``million``: a generation of 10^6 codes,
-seconds and peak memory.  ``race``: the genetic algorithm of 2022 (100 codes, pressure 8 or 5) for some generations, and
-the CPU time after which the default reaches its last value, the energy limited by the data in both.  Times are CPU
-seconds of this process.
+It is run as a module, since the file has the name of a package.
+
+* speed: evaluations a second of one core through the optimizer and the scorer, over the bare decoder and objective in
+  batches of the same size; beside EvoTorch's genetic algorithm and pyribs' archive, where they are installed
+  (requirements of this benchmark only).
+* million: a generation of 10^6 codes, seconds and peak memory.
+* race: the genetic algorithm of 2022 (100 codes, pressure 8 or 5) for some generations, and the CPU time after which
+  the default reaches its last value, the energy limited by the data in both.
+
+Times are CPU seconds of this process.
 """
 
 from __future__ import annotations
