@@ -15,6 +15,7 @@ from search.optimizer import (
     OptimizerSettings,
     State,
     check_names,
+    finite_or_last,
     generator_of,
     generator_state,
     numbers,
@@ -69,7 +70,7 @@ class Memetic(Optimizer):
         """
         if gradients is None:
             raise ValueError("memetic: expected gradients of the scores, found none")
-        told = np.nan_to_num(scores, nan=-np.inf)
+        told = finite_or_last(scores)
         better = told > self._best_scores
         self._best = np.where(better[:, None], self._codes, self._best)
         self._best_scores = np.where(better, told, self._best_scores)

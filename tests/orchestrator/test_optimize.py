@@ -14,7 +14,7 @@ from driving import environment
 from nets.sampling import CHUNK, decode, prior
 from orchestrator.cli import main
 from orchestrator.errors import RequestError
-from orchestrator.optimization import run
+from orchestrator.optimization import rivals, run
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
@@ -117,10 +117,13 @@ def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
     stopped = (model[0], Store(str(tmp_path / "s")))
     _, whole = search(model, seed=9, name=name)
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(rivals, "MOST_UPDATES", 1e6)
     original, calls = run._save, []
 
-    def fail(*arguments):
-        original(*arguments)
+    def fail(search, history, *arguments):
+        if not calls:
+            history[0] = (*history[0][:2], 1000.0, 2000.0)
+        original(search, history, *arguments)
         calls.append(1)
         if len(calls) == 5:
             raise KeyboardInterrupt
@@ -131,6 +134,7 @@ def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
     _, card = search(stopped, seed=9, name=name)
     assert len(calls) == 12
     assert card["figures"]["score"] == whole["figures"]["score"]
+    assert 1000 < card["figures"]["seconds"] < 1100 and card["figures"]["cpu_seconds"] > 2000
 
 
 @pytest.mark.slow

@@ -115,6 +115,12 @@ def test_a_score_that_is_not_a_number_ranks_last():
     assert np.array_equal(search.codes[-1], codes[0])
 
 
+def test_scores_that_are_infinite_leave_the_wheel_as_it_is():
+    search = started(4, latent_dim=2)
+    search.tell(search.ask(), np.array([-np.inf, 1.0, 2.0, np.inf]))
+    np.testing.assert_allclose(slots(search.scores, 8.0, "linear"), [8 / 9, 1 / 9, 0, 0])
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"pressure": 1.0}, {"population": 1}, {"elite": 100}, {"mutation": 1.1}, {"pressure": 0}, {"mutations": 0.1}],
