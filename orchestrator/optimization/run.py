@@ -179,10 +179,10 @@ def _search(config: OptimizeConfig, name: str, search: Optimizer, history: Histo
             seconds = time.monotonic() - started
             scores = scores[:, 0] if scores.ndim == 2 else scores
             finite = scores[np.isfinite(scores)]
-            if not history and not len(finite):
-                found = f"none among the first {len(scores)} values"
-                raise ValueError(f"objective {config.objective.name}: expected numbers, found {found}")
-            best = float(search.result().scores[0])
+            found = search.result().scores
+            if not history:
+                _check_first(config, scores, found)
+            best = float(found[0])
             mean = float(finite.mean()) if len(finite) else np.nan
             history.append((best, mean, seconds, seconds * pool.most))
             bar.update(task, advance=1, note=f"best score {best:.5g}")
@@ -190,6 +190,15 @@ def _search(config: OptimizeConfig, name: str, search: Optimizer, history: Histo
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save(search, history, store, checkpoint)
                 saved, kept = time.monotonic(), len(history)
+
+
+def _check_first(config: OptimizeConfig, scores: np.ndarray, found: np.ndarray) -> None:
+    """Raise ValueError if none of the first codes has a score, or no state of theirs is on the map of an archive."""
+    first = f"none among the first {len(scores)}"
+    if not np.isfinite(scores).any():
+        raise ValueError(f"objective {config.objective.name}: expected numbers, found {first} values")
+    if not len(found):
+        raise ValueError(f"optimizer {config.optimizer.name}: expected states within its bounds, found {first}")
 
 
 def _save(search: Optimizer, history: History, store: Store, path: str) -> None:

@@ -72,6 +72,7 @@ def test_the_winner_is_stored_with_its_figures_and_beats_the_prior(diverse, opti
     states = pd.read_parquet(Path(store.folder("optima", name)) / "states.parquet")
     assert len(states) == figures["states"] and states["score"].is_monotonic_increasing
     assert {row["state"] for row in card["rivals"]} == {"tempering", "annealing in a field"}
+    assert 0 < figures["seconds"] <= figures["cpu_seconds"] <= 2 * figures["seconds"] + 0.1
 
 
 def test_what_is_found_keeps_the_limits_and_lives_where_the_prior_does(diverse):
@@ -177,6 +178,11 @@ def test_an_objective_without_a_number_for_any_code_is_named(diverse, tmp_path, 
         ValueError, match=r"objective never_a_number:f: expected numbers, found none among the first 40"
     ):
         search(diverse, objective="never_a_number:f", name="genetic")
+
+
+def test_a_map_that_no_state_lies_on_is_refused(diverse):
+    with pytest.raises(ValueError, match="optimizer archive: expected states within its bounds, found none among"):
+        search(diverse, name="archive", bounds=[[0.9, 1], [5, 6]])
 
 
 def test_truncated_weights_are_one_clear_line(model, tmp_path):

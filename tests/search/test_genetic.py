@@ -154,6 +154,14 @@ def test_a_reset_gene_is_drawn_from_the_prior():
     reset = children[children != 100]
     assert abs(len(reset) / children.size - 0.1) < 4 * np.sqrt(0.09 / children.size)
     assert stats.kstest(reset, "norm").pvalue > 1e-3
+    of_a_child = (children != 100).sum(1)  # each gene on its own
+    assert stats.chisquare(*_binned(of_a_child, stats.binom(10, 0.1))).pvalue > 1e-3
+
+
+def _binned(counts, law):
+    """How many are 0, 1, 2, 3 and more, and how many are expected."""
+    expected = len(counts) * np.append(law.pmf(np.arange(3)), law.sf(2))
+    return np.bincount(np.minimum(counts, 3), minlength=4), expected
 
 
 def test_the_default_settings_are_those_of_the_paper():

@@ -5,7 +5,7 @@ from PIL import Image
 
 from physics.chiral import ChiralMagnet
 from physics.states import mask_named
-from search.given import strip
+from search.given import EDGE, WIDTH, strip
 from search.objectives import parse_objective
 
 MAGNET = ChiralMagnet(D=0.6, B=0.2)
@@ -27,6 +27,11 @@ def test_a_ring_is_round_and_a_wire_has_two_edges():
     assert wire.all(1).sum() == wire.any(1).sum() == 2 * wire[:32].any(1).sum() > 0
 
 
+def test_a_strip_is_as_long_as_its_shape_is_round():
+    areas = {shape: strip(shape, 200).mean() / (EDGE * WIDTH) for shape in ("ring", "square", "wire")}
+    assert areas == pytest.approx({"ring": 2 * np.pi, "square": 8, "wire": 2 / EDGE}, rel=0.05)
+
+
 def test_a_picture_is_a_map_white_up_black_down_and_nothing_where_it_is_transparent(tmp_path):
     picture = np.zeros((32, 32, 4), np.uint8)
     picture[:8] = 255, 255, 255, 255  # its upper rows are the last of the lattice
@@ -37,6 +42,14 @@ def test_a_picture_is_a_map_white_up_black_down_and_nothing_where_it_is_transpar
     wanted[:, 2, 24:], wanted[:, 2, 16:24] = 1, -1
     assert objective.score(wanted, MAGNET).item() == pytest.approx(1)
     assert objective.score(UP, MAGNET).item() == pytest.approx(0)
+
+
+def test_of_a_map_the_numbers_are_weights(tmp_path):
+    weights = np.zeros((32, 32))
+    weights[0], weights[1] = 0.5, -1.5
+    np.save(tmp_path / "map.npy", weights)
+    objective = parse_objective({"name": "boundary_max", "shape": str(tmp_path / "map.npy")})
+    assert objective.value(UP, MAGNET).item() == pytest.approx((0.5 - 1.5) / (0.5 + 1.5))
 
 
 def test_the_distance_is_that_from_the_given_state(tmp_path):
