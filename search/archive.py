@@ -135,9 +135,9 @@ class Archive(Optimizer):
         size = self.settings.cells
         place = np.floor((scores[:, 1:] - low) / (high - low) * size)
         inside = (np.isfinite(scores).all(1)) & ((place >= 0) & (place < size)).all(1)
-        number = (np.nan_to_num(place[:, 0]) + size * np.nan_to_num(place[:, 1])).astype(np.int64)
+        number = (place[inside] @ (1, size)).astype(np.int64)
         slopes = np.nan_to_num(gradients, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
-        cells = np.concatenate((self.cells, number[inside]))
+        cells = np.concatenate((self.cells, number))
         values = np.concatenate((self.values, scores[inside].astype(float)))
         best = np.lexsort((np.arange(len(cells)), -values[:, 0], cells))  # of equal scores the older
         first = best[np.unique(cells[best], return_index=True)[1]]

@@ -8,7 +8,16 @@ import numpy as np
 from cmaes import CMA, SepCMA
 from pydantic import Field, PositiveFloat
 
-from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, best_and_last, check_names, numbers
+from search.optimizer import (
+    Candidates,
+    Optimizer,
+    OptimizerSettings,
+    State,
+    best_and_last,
+    check_names,
+    finite_or_last,
+    numbers,
+)
 
 WORST = 1e300  # cost of a score that is not finite: last in rank
 KEPT = ("seed", "told", "best", "best_score", "codes", "scores")  # names in a state, beside those of the distribution
@@ -59,7 +68,7 @@ class CovarianceAdaptation(Optimizer):
         return np.array([self._strategy.ask() for _ in range(self._shape[0])], np.float32)
 
     def tell(self, codes: np.ndarray, scores: np.ndarray, gradients: np.ndarray | None = None) -> None:
-        told = np.nan_to_num(scores.astype(float), nan=-np.inf)
+        told = finite_or_last(scores)
         costs = np.where(np.isfinite(told), -told, WORST)
         self._strategy.tell([(code.astype(float), float(cost)) for code, cost in zip(codes, costs, strict=True)])
         order = np.argsort(-told, kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -52,7 +53,9 @@ def parse_constraint(text: str) -> Constraint:
     try:
         value = None if bound == DATA and relation[0] != "=" else float(bound)
     except ValueError:
-        raise ValueError(f"{cut(text)}: expected a number or data (with < or >), found {cut(bound)!r}") from None
+        value = math.nan
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f"{cut(text)}: expected a number or data (with < or >), found {cut(bound)!r}")
     return Constraint(name, relation[0], value)
 
 
@@ -136,6 +139,6 @@ class Penalised(NamedTuple):
         return score
 
     def broken(self, spins: Tensor, model: SpinModel) -> Tensor:
-        """Whether a state breaks a limit, bool ``(B,)``."""
-        violations = [limit.violation(spins, model) > 1e-6 for limit in self.limits]
+        """Whether a state breaks a limit, or has no number there, bool ``(B,)``."""
+        violations = [~(limit.violation(spins, model) <= 1e-6) for limit in self.limits]
         return torch.stack(violations).any(0) if violations else torch.zeros(len(spins), dtype=torch.bool)

@@ -13,6 +13,7 @@ from search.optimizer import (
     OptimizerSettings,
     State,
     check_names,
+    finite_or_last,
     generator_of,
     generator_state,
     numbers,
@@ -119,7 +120,7 @@ class Genetic(Optimizer):
     def tell(self, codes: np.ndarray, scores: np.ndarray, gradients: np.ndarray | None = None) -> None:
         elite = self._settings.elite if len(self.codes) else 0
         codes = np.concatenate((self.codes[:elite], codes))
-        scores = np.concatenate((self.scores[:elite], np.nan_to_num(scores, nan=-np.inf)))
+        scores = np.concatenate((self.scores[:elite], finite_or_last(scores)))
         order = np.argsort(-scores, kind="stable")
         self.codes, self.scores = codes[order], scores[order]
 

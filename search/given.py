@@ -51,6 +51,8 @@ class Given(Objective):
             raise ValueError(
                 f"{key}: expected numbers (L, L) or (components, L, L), found {state.shape} in {cut(path)}"
             )
+        if not state.any():
+            raise ValueError(f"{key}: expected numbers, found zeros alone in {cut(path)}")
         found = hashlib.sha256(content).hexdigest()
         if self.digest not in ("", found):
             raise ValueError(f"{key}: expected the file that was searched with, found another in {cut(path)}")
@@ -58,13 +60,19 @@ class Given(Objective):
         self._state = state.astype(np.float32)
 
     def check_lattice(self, model: SpinModel, L: int) -> None:
-        if self._state is not None and self._state.shape[-2:] != (L, L):
-            raise ValueError(f"objective {self.name}: expected {L} x {L} sites, found {self._state.shape[-2:]}")
+        if self._state is not None and self._state.shape not in ((L, L), (model.components, L, L)):
+            raise ValueError(
+                f"objective {self.name}: expected {model.components} components or one on {L} x {L} sites, "
+                f"found numbers {self._state.shape}"
+            )
+
+    def _given(self, model: SpinModel, L: int) -> np.ndarray:
+        assert self._state is not None
+        return self._state
 
     def _on(self, spins: Tensor, model: SpinModel) -> Tensor:
         """The state as spins ``(components, L, L)``: a map of one number a site is the last component."""
-        assert self._state is not None
-        found = torch.from_numpy(self._state).to(spins)
+        found = torch.from_numpy(self._given(model, spins.shape[-1])).to(spins)
         if found.ndim == 2:
             found = torch.cat((found.new_zeros(model.components - 1, *found.shape), found[None]))
         return found
@@ -105,7 +113,7 @@ class BoundaryMax(Given):
 
 
 class DistanceMin(Given):
-    """Distance from a given state, the mean of (S - S')^2 / 4: 0 of that state, 1 of its reverse.
+    """Distance from a given state, the mean of (S - S')^2 / 4 over the sites that exist: 0 of it, 1 of its reverse.
 
     Attributes:
         state: a file of NumPy ``(components, L, L)``, or one of the states at rest that the spin model knows.
@@ -130,12 +138,15 @@ class DistanceMin(Given):
             expected = " or ".join([*known, "a file .npy"])
             raise ValueError(f"objective {self.name}: state: expected {expected}, found {cut(self.state)!r}")
 
-    def value(self, spins: Tensor, model: SpinModel) -> Tensor:
-        if self._state is None:
-            self.check_lattice(model, spins.shape[-1])
-        return (spins - self._on(spins, model)).square().sum(1).mean((-2, -1)) / 4
-
     def check_lattice(self, model: SpinModel, L: int) -> None:
-        if self._state is None:
-            self._state = np.asarray(model.known_states(L)[self.state](), np.float32)
+        self._given(model, L)
         super().check_lattice(model, L)
+
+    def _given(self, model: SpinModel, L: int) -> np.ndarray:
+        if self._state is not None:
+            return self._state
+        return np.asarray(model.known_states(L)[self.state](), np.float32)
+
+    def value(self, spins: Tensor, model: SpinModel) -> Tensor:
+        there = int(model.sites(spins.shape[-1]).sum())
+        return (spins - self._on(spins, model)).square().sum((1, 2, 3)) / (4 * there)

@@ -11,7 +11,16 @@ from pydantic import PositiveFloat
 from torch import Tensor
 
 from search.adam import Adam
-from search.optimizer import Candidates, Evaluate, Optimizer, OptimizerSettings, State, check_names, numbers
+from search.optimizer import (
+    Candidates,
+    Evaluate,
+    Optimizer,
+    OptimizerSettings,
+    State,
+    check_names,
+    finite_or_last,
+    numbers,
+)
 
 
 class GradientSettings(OptimizerSettings):
@@ -56,7 +65,7 @@ class Gradient(Optimizer):
         """
         if gradients is None:
             raise ValueError("tell: expected gradients of the scores, found none")
-        told = np.nan_to_num(scores, nan=-np.inf)
+        told = finite_or_last(scores)
         better = told > self._best_scores
         self._best = np.where(better[:, None], self._codes, self._best)
         self._best_scores = np.where(better, told, self._best_scores)

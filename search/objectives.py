@@ -173,6 +173,10 @@ class WeightedSum(Objective):
                 raise ValueError(f"objective: expected no {objective.name} in a sum, found {self.name!r}")
             objective.check(model)
 
+    def check_lattice(self, model: SpinModel, L: int) -> None:
+        for _, objective in self.terms:
+            objective.check_lattice(model, L)
+
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
         return torch.stack([weight * objective.score(spins, model) for weight, objective in self.terms]).sum(0)
 

@@ -45,7 +45,7 @@ class Optimizer(ABC):
     def tell(self, codes: np.ndarray, scores: np.ndarray, gradients: np.ndarray | None = None) -> None:
         """Scores ``(m,)`` of the codes asked for, and where the settings say so their gradients ``(m, latent_dim)``.
 
-        A score that is not a number ranks last.
+        A score that is not finite ranks last.
         """
 
     @abstractmethod
@@ -105,6 +105,11 @@ def best_and_last(best: np.ndarray, score: float, codes: np.ndarray, scores: np.
     if not len(scores) or score <= scores[0]:
         return Candidates(codes, scores)
     return Candidates(np.concatenate((best[None], codes)), np.append(score, scores))
+
+
+def finite_or_last(scores: np.ndarray) -> np.ndarray:
+    """Scores as float64, minus infinity where one is not finite."""
+    return np.where(np.isfinite(scores), scores, -np.inf).astype(float)
 
 
 def numbers(state: State, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:

@@ -15,6 +15,7 @@ from search.optimizer import (
     State,
     best_and_last,
     check_names,
+    finite_or_last,
     generator_of,
     generator_state,
     numbers,
@@ -80,7 +81,7 @@ class Stochastic(Optimizer):
         """
         if gradients is None:
             raise ValueError("stochastic: expected gradients of the scores, found none")
-        told = np.nan_to_num(scores, nan=-np.inf)
+        told = finite_or_last(scores)
         known = np.isfinite(gradients).all(1) & np.isfinite(told)
         if known.any():
             slope, away = gradients[known], codes[known] - self.mean  # dz / d ln sigma = z - mu

@@ -32,23 +32,30 @@ def figures_of(table: pd.DataFrame) -> dict[str, float]:
     return {str(name): float(value) for name, value in table.iloc[0].items()}
 
 
-def candidates(codes: Tensor, spins: Tensor, model: SpinModel, penalised: Penalised) -> tuple[pd.DataFrame, np.ndarray]:
-    r"""States that a search ends with, a row each, and the number of each among those given: see :func:`valued`, and
+def ranked(spins: Tensor, model: SpinModel, penalised: Penalised) -> tuple[pd.DataFrame, np.ndarray]:
+    """States ``(n, components, L, L)``, a row each, and the number of each among those given: see :func:`valued`, and
 
-    * code_norm: |z| / sqrt(d), 1 for codes of the prior up to some 1 / sqrt(2 d);
     * within: whether the state keeps all limits.
 
-    The best that does comes first, then those that do by their score, then the others.
-
-    Args:
-        codes, spins: ``(n, d)`` and what they decode to, ``(n, components, L, L)``.
+    Those that do come first, the best score before the others.
     """
     table = valued(spins, model, penalised.objective)
-    table["code_norm"] = (codes.norm(dim=1) / math.sqrt(codes.shape[1])).tolist()
     table["within"] = [bool(~broken) for part in spins.split(CHUNK) for broken in penalised.broken(part, model)]
     sign = 1 if penalised.objective.direction == "min" else -1
     order = np.lexsort((sign * table["score"].fillna(sign * math.inf), ~table["within"]))
     return table.iloc[order].reset_index(drop=True), order
+
+
+def candidates(codes: Tensor, spins: Tensor, model: SpinModel, penalised: Penalised) -> tuple[pd.DataFrame, np.ndarray]:
+    r"""States that a search ends with as :func:`ranked`, and
+
+    * code_norm: |z| / sqrt(d), 1 for codes of the prior up to some 1 / sqrt(2 d).
+
+    Args:
+        codes, spins: ``(n, d)`` and what they decode to, ``(n, components, L, L)``.
+    """
+    table, order = ranked(spins, model, penalised)
+    return table.assign(code_norm=(codes[order].norm(dim=1) / math.sqrt(codes.shape[1])).tolist()), order
 
 
 class Winner(NamedTuple):

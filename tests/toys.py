@@ -25,7 +25,7 @@ from orchestrator.training.request import TrainConfig
 from physics.model import Observable, SpinModel, Transformation, X, Y, check_checkerboard, quarter_turn, translations
 from physics.sampler import Device, Sampler, Samples, check_kind
 from search.objectives import Objective
-from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, numbers
+from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, finite_or_last, numbers
 
 # --8<-- [end:imports]
 
@@ -201,7 +201,7 @@ class HillClimbing(Optimizer):
 
     def tell(self, codes: np.ndarray, scores: np.ndarray, gradients: np.ndarray | None = None) -> None:
         self.key[1] += 1
-        scores = np.nan_to_num(scores.astype(float), nan=-np.inf)
+        scores = finite_or_last(scores)
         if scores.max() > self.score[0]:
             winner = scores.argmax(keepdims=True)
             self.best, self.score = codes[winner], scores[winner]

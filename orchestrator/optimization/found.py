@@ -44,7 +44,8 @@ def commit(
         penalised: the objective with the networks that it needs, within its limits.
         history: best score so far and mean score of every iteration, ``(iterations, 2)``.
         observed: observables of all data.
-        data: values of the objective and observables of configurations of its "training" data and of those "held_out".
+        data: values of the objective and observables of configurations of its "training" data, ranked, and of those
+            "held_out".
         held_out: the latter's spins.
         cost: wall and CPU seconds of the search.
         others, parents: rivals and the data sets that they made.

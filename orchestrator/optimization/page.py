@@ -29,7 +29,7 @@ class Shown(NamedTuple):
         table: see :func:`search.winner.candidates`.
         history: best score so far and mean score of every iteration, ``(iterations, 2)``.
         said: what one should know of the winner.
-        beside: values and observables of data and of generated states, by name.
+        beside: values and observables of data and of generated states, by name; of the training data the best first.
         rivals: see :func:`orchestrator.optimization.rivals.rivals`.
         limits: that states have to keep, as text.
     """
@@ -116,10 +116,8 @@ def _rivals(shown: Shown, model: SpinModel) -> Section:
 
 
 def _best_of(shown: Shown, names: Sequence[str]) -> dict[str, float | bool]:
-    training = shown.beside["training"]
-    upward = shown.figures["score"] >= training["score"].mean()
-    row = training.iloc[int(training["score"].argmax() if upward else training["score"].argmin())]
-    return {**{name: float(row[name]) for name in names}, "within": True}
+    row = shown.beside["training"].iloc[0]
+    return {**{name: float(row[name]) for name in names}, "within": bool(row["within"])}
 
 
 def _map(search: Archive, shown: Shown, model: SpinModel, objective: str) -> Section:

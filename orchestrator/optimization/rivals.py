@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pandas as pd
 import torch
 
-from nets.sampling import CHUNK
 from orchestrator.cluster import Pool
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig
@@ -18,7 +17,7 @@ from physics.ground_state import equal_searches, one_digit
 from physics.model import SpinModel
 from search.constraint import Penalised
 from search.objectives import Objective
-from search.winner import candidates, figures_of, valued
+from search.winner import figures_of, ranked, valued
 
 MOST_UPDATES = 5e9  # of spins, by each rival: about 20 s of CPU
 FIELDS = 0.15, 0.3, 0.45, 0.6  # of D^2 / J, in which a rival anneals in turn
@@ -27,7 +26,7 @@ FIELDS = 0.15, 0.3, 0.45, 0.6  # of D^2 / J, in which a rival anneals in turn
 def rivals(
     dataset: DatasetConfig, penalised: Penalised, cpu_seconds: float, store: Store, pool: Pool
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The best state of each rival, see :func:`search.winner.candidates`, and the data sets that were made for it.
+    """The best state of each rival, see :func:`search.winner.ranked`, and the data sets that were made for it.
 
     Each row has as well its ``rested_`` values, and ``share``, the rival's cost over that of the search.
 
@@ -49,10 +48,10 @@ def rivals(
         for found in made:
             cost += found.configurations * found.sampler.spin_updates(L) * SECONDS_PER_UPDATE
             states = shards.read(found.name, store)[:].tensor()
-            best.append(states[_best(states, model, penalised)])
-        states = torch.stack(best)
-        chosen = _best(states, model, penalised)
-        rows.append({"state": name, **_row(states[chosen], model, penalised), "share": cost / max(cpu_seconds, 1e-9)})
+            best.append(states[ranked(states, model, penalised)[1][0]])
+        rows.append(
+            {"state": name, **_row(torch.stack(best), model, penalised), "share": cost / max(cpu_seconds, 1e-9)}
+        )
     return pd.DataFrame(rows), [f"datasets/{found.name}" for found in together]
 
 
@@ -77,20 +76,15 @@ def _datasets(
 def _preferred(objective: Objective, model: SpinModel, L: int) -> int:
     """Which way a field should point: where all spins along it have the higher score."""
     up = torch.zeros(1, model.components, L, L)
-    up[:, -1] = 1
+    up[:, -1] = torch.as_tensor(model.sites(L))
     return 1 if objective.score(up, model) >= objective.score(-up, model) else -1
 
 
-def _best(states: torch.Tensor, model: SpinModel, penalised: Penalised) -> int:
-    """Of states ``(n, components, L, L)``, the one of highest score that keeps the limits."""
-    scores = torch.cat([penalised.score(part, model) for part in states.split(CHUNK)])
-    return int(scores.nan_to_num(nan=-torch.inf).argmax())
-
-
-def _row(spins: torch.Tensor, model: SpinModel, penalised: Penalised) -> dict[str, float]:
-    table, _ = candidates(torch.zeros(1, 1), spins[None], model, penalised)
-    found = figures_of(table.drop(columns="code_norm"))
-    relaxed = model.relaxed(spins[None].numpy())
+def _row(states: torch.Tensor, model: SpinModel, penalised: Penalised) -> dict[str, float]:
+    """The best of states ``(n, components, L, L)``."""
+    table, order = ranked(states, model, penalised)
+    found = figures_of(table)
+    relaxed = model.relaxed(states[order[:1]].numpy())
     if relaxed is None:
         return found
     rested = figures_of(valued(torch.from_numpy(relaxed), model, penalised.objective))

@@ -30,7 +30,7 @@ from search.constraint import Penalised, check_constraint
 from search.objectives import FunctionObjective, Objective
 from search.optimizer import Optimizer, OptimizerSettings, advance
 from search.scoring import Scorer, chunk_of, shares
-from search.winner import valued
+from search.winner import ranked, valued
 
 COMPARED = 1000  # training configurations that the optimum is held against
 CHECKPOINT_SECONDS = 10.0
@@ -38,8 +38,8 @@ CHECKPOINT = "checkpoint.npz"
 
 Piece = np.ndarray | DatasetConfig
 Actors = Pool[Piece, Any]
-History = list[tuple[float, float]]
-"""Best score so far and mean score of each iteration."""
+History = list[tuple[float, float, float, float]]
+"""Best score so far, mean score, wall and CPU seconds of each iteration."""
 
 
 def worker(
@@ -122,19 +122,20 @@ def _run(
     chunk = chunk_of(optimizer.population, trained.settings.L)
     with Pool(name, worker, arguments, -(-optimizer.population // chunk), actors) as pool:
         pool.answered()
-        started = time.monotonic()
         _search(config, name, search, history, pool, chunk, held)
-        seconds = time.monotonic() - started
-        cost = {"seconds": seconds, "cpu_seconds": seconds * pool.most}
+        cost = dict(zip(("seconds", "cpu_seconds"), np.sum(history, 0)[2:].tolist(), strict=True))
         beside = _rivals(trained, penalised, cost["cpu_seconds"], pool)
     commit(
         config,
         trained,
         penalised,
         search,
-        np.array(history),
+        np.array(history)[:, :2],
         observed,
-        {"training": of_training, "held_out": valued(held_out, trained.model, objective)},
+        {
+            "training": ranked(training, trained.model, penalised)[0],
+            "held_out": valued(held_out, trained.model, objective),
+        },
         held_out,
         cost,
         *beside,
@@ -176,19 +177,31 @@ def _search(
     with on_interrupt(lambda: f"iteration {kept} of {config.iterations} of {name}"), progress() as bar:
         task = bar.add_task("iterations", total=config.iterations, completed=len(history), note="")
         while len(history) < config.iterations:
+            started = time.monotonic()
             scores = advance(search, evaluate)
+            seconds = time.monotonic() - started
             scores = scores[:, 0] if scores.ndim == 2 else scores
             finite = scores[np.isfinite(scores)]
-            if not history and not len(finite):
-                found = f"none among the first {len(scores)} values"
-                raise ValueError(f"objective {config.objective.name}: expected numbers, found {found}")
-            best = float(search.result().scores[0])
-            history.append((best, float(finite.mean()) if len(finite) else np.nan))
+            found = search.result().scores
+            if not history:
+                _check_first(config, scores, found)
+            best = float(found[0])
+            mean = float(finite.mean()) if len(finite) else np.nan
+            history.append((best, mean, seconds, seconds * pool.most))
             bar.update(task, advance=1, note=f"best score {best:.5g}")
             held.report(len(history), config.iterations, "iterations", f"best score {best:.5g}")
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save(search, history, store, checkpoint)
                 saved, kept = time.monotonic(), len(history)
+
+
+def _check_first(config: OptimizeConfig, scores: np.ndarray, found: np.ndarray) -> None:
+    """Raise ValueError if none of the first codes has a score, or no state of theirs is on the map of an archive."""
+    first = f"none among the first {len(scores)}"
+    if not np.isfinite(scores).any():
+        raise ValueError(f"objective {config.objective.name}: expected numbers, found {first} values")
+    if not len(found):
+        raise ValueError(f"optimizer {config.optimizer.name}: expected states within its bounds, found {first}")
 
 
 def _save(search: Optimizer, history: History, store: Store, path: str) -> None:
@@ -209,7 +222,9 @@ def _begin(
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as saved:
             search.restore({key.removeprefix("state."): saved[key] for key in saved.files if key != "history"})
-            history = [(float(best), float(mean)) for best, mean in saved["history"]]
+            history = [
+                (float(best), float(mean), float(wall), float(cpu)) for best, mean, wall, cpu in saved["history"]
+            ]
     except Exception as error:  # zip, NumPy and JSON each have several of their own
         held.say(f"{store.set_aside(path)}: not a checkpoint of this search: {in_a_line(error)}; it starts again")
         return start(), []

@@ -201,8 +201,10 @@ def test_the_best_model_is_diverse_and_makes_states_like_the_data(store):
     assert best(store) is None
     for name, found in cards.items():
         store.commit("models", name, {"figures": found, "config": {"dataset": "a"}}, {})
+        assert name != "collapsed" or best(store) is None
     assert best(store) == "near"
     assert generation_error(figures(1.0, -0.3)) == 0 < generation_error(cards["near"])
+    assert generation_error(figures(0.5, -0.31)) == pytest.approx(1 + np.log(2)) == generation_error(figures(2, -0.29))
 
 
 def test_models_of_one_data_set_that_fits_are_compared_the_newest(store, capsys):

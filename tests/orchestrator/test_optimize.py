@@ -14,7 +14,7 @@ from driving import environment
 from nets.sampling import decode, prior
 from orchestrator.cli import main
 from orchestrator.errors import RequestError
-from orchestrator.optimization import run
+from orchestrator.optimization import rivals, run
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
@@ -71,6 +71,7 @@ def test_the_winner_is_stored_with_its_figures_and_beats_the_prior(diverse, opti
     states = pd.read_parquet(Path(store.folder("optima", name)) / "states.parquet")
     assert len(states) == figures["states"] and states["score"].is_monotonic_increasing
     assert {row["state"] for row in card["rivals"]} == {"tempering", "annealing in a field"}
+    assert 0 < figures["seconds"] <= figures["cpu_seconds"] <= 2 * figures["seconds"] + 0.1
 
 
 def test_what_is_found_keeps_the_limits_and_lives_where_the_prior_does(diverse):
@@ -116,10 +117,13 @@ def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
     stopped = (model[0], Store(str(tmp_path / "s")))
     _, whole = search(model, seed=9, name=name)
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(rivals, "MOST_UPDATES", 1e6)
     original, calls = run._save, []
 
-    def fail(*arguments):
-        original(*arguments)
+    def fail(search, history, *arguments):
+        if not calls:
+            history[0] = (*history[0][:2], 1000.0, 2000.0)
+        original(search, history, *arguments)
         calls.append(1)
         if len(calls) == 5:
             raise KeyboardInterrupt
@@ -130,6 +134,7 @@ def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
     _, card = search(stopped, seed=9, name=name)
     assert len(calls) == 12
     assert card["figures"]["score"] == whole["figures"]["score"]
+    assert 1000 < card["figures"]["seconds"] < 1100 and card["figures"]["cpu_seconds"] > 2000
 
 
 @pytest.mark.slow
@@ -162,6 +167,11 @@ def test_an_objective_without_a_number_for_any_code_is_named(diverse, tmp_path, 
         ValueError, match=r"objective never_a_number:f: expected numbers, found none among the first 40"
     ):
         search(diverse, objective="never_a_number:f", name="genetic")
+
+
+def test_a_map_that_no_state_lies_on_is_refused(diverse):
+    with pytest.raises(ValueError, match="optimizer archive: expected states within its bounds, found none among"):
+        search(diverse, name="archive", bounds=[[0.9, 1], [5, 6]])
 
 
 def test_truncated_weights_are_one_clear_line(model, tmp_path):

@@ -7,7 +7,7 @@ from scipy import stats
 
 from physics.chiral import ChiralMagnet
 from physics.model import X, Y
-from physics.symmetry import draw_powers, is_uniform, transformed, translated
+from physics.symmetry import draw_powers, is_even, is_uniform, transformed, translated
 from physics.xy import XY
 
 L = 8
@@ -98,3 +98,18 @@ def test_edges_stay_where_they_are(disk):
     spins = random_unit_spins(model, 10) * torch.from_numpy(model.sites(L))
     moved = transformed(spins, model, draw_powers(model, L, 10, rng(5)))
     assert torch.equal(moved.norm(dim=1) > 0, spins.norm(dim=1) > 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "even"),
+    [
+        (ChiralMagnet(), True),
+        (ChiralMagnet(K=0.3, dm="neel", boundary="open"), True),
+        (ChiralMagnet(B=1e-3), False),
+        (ChiralMagnet(B=-0.3, boundary="wire"), False),
+        (XY(), True),
+    ],
+    ids=str,
+)
+def test_a_state_and_its_reverse_have_the_same_energy_in_no_field_alone(model, even):
+    assert is_even(model, L) == even

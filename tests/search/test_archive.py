@@ -41,6 +41,34 @@ def test_both_kinds_of_steps_fill_the_map(without):
     assert end.values[:, 0].max() > start.values[:, 0].max()
 
 
+def steps(codes, gradients, **settings):
+    """Where many codes go from the only ones of an archive, along lines and along gradients, ``(5000, d)`` each."""
+    search = ArchiveSettings(bounds=BOUNDS, cells=10, population=10_000, **settings).start(codes.shape[1], 0)
+    values = np.concatenate((np.zeros((len(codes), 1)), codes[:, :2]), 1)
+    search.tell(codes.astype(np.float32), values, np.broadcast_to(gradients, (len(codes), *gradients.shape)))
+    assert len(search.cells) == len(codes)
+    asked = search.ask()
+    return asked[::2], asked[1::2]
+
+
+def test_gradient_steps_go_up_the_score_and_either_way_along_the_observables():
+    gradients = np.zeros((3, 6))
+    gradients[0, 2], gradients[1, 0], gradients[2, 1] = 30.0, 1e-3, -1.0
+    _, climbs = steps(np.zeros((1, 6)), gradients, gradient=0.1)
+    assert (climbs[:, 2] >= 0).all() and (climbs[:, 3:] == 0).all()
+    np.testing.assert_allclose(np.square(climbs).mean(0)[:3], 6 * 0.1**2, rtol=0.1)  # whatever the gradients' lengths
+    assert np.abs(climbs[:, :2].mean(0)).max() < 0.02
+
+
+def test_lines_lead_to_the_other_code_and_around():
+    codes = np.array([[1.0, -1, 0, 0, 0, 0], [1.0, 1, 0, 0, 0, 0]])
+    lines, _ = steps(codes, np.zeros((3, 6)), isotropic=0.01, line=0.2)
+    around = np.delete(lines - codes[0], 1, 1)
+    assert np.abs(around.mean()) < 1e-3 and around.std() == pytest.approx(0.01, rel=0.1)
+    along = np.abs(lines[:, 1]) - 1  # of half of them the other code is another
+    assert np.square(along).mean() == pytest.approx(0.5 * (0.2 * 2) ** 2 + 0.01**2, rel=0.1)
+
+
 def test_a_cell_keeps_its_code_unless_a_better_one_comes():
     search = searched(1)
     first = dict(zip(search.cells.tolist(), search.values[:, 0], strict=True))

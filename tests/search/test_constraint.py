@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from physics.chiral import ChiralMagnet
-from search.constraint import STIFFNESS, Constraint, Limit, Penalised, check_constraint, parse_constraint
+from search.constraint import MARGIN, STIFFNESS, Constraint, Limit, Penalised, check_constraint, parse_constraint
 from search.objectives import parse_objective
 
 MAGNET = ChiralMagnet(D=0.6, B=0.0)
@@ -36,7 +36,9 @@ def test_a_constraint_is_read_from_text_and_written_to_it(text, expected):
     assert parse_constraint(str(expected)) == expected
 
 
-@pytest.mark.parametrize("text", ["", "energy", "energy < ", "energy < low", "energy ! 3", "energy = data", "< 3"])
+@pytest.mark.parametrize(
+    "text", ["", "energy", "energy < ", "energy < low", "energy ! 3", "energy = data", "< 3", "mz < nan", "mz < inf"]
+)
 def test_what_is_no_constraint_is_refused(text):
     with pytest.raises(ValueError, match="expected"):
         parse_constraint(text)
@@ -73,3 +75,15 @@ def test_the_maximum_of_the_penalised_score_keeps_the_limit():
     spins = tilted([0.49 + 0.0002 * step for step in range(100)])
     best = int(limited.score(spins, MAGNET).argmax())
     assert not limited.broken(spins, MAGNET)[best] and spins[best, 2, 0, 0] > 0.495
+
+
+def test_a_state_without_a_number_keeps_no_limit():
+    limited = Penalised.of(parse_objective("mz_max"), [parse_constraint("mz < 0.5")], DATA, DATA["mz"])
+    assert limited.broken(tilted([0.1, float("nan")]), MAGNET).tolist() == [False, True]
+
+
+def test_the_penalty_ends_within_an_inequality_and_at_an_equality():
+    for text, margin in (("mz < 0.5", MARGIN), ("mz > 0.5", MARGIN), ("mz = 0.5", 0.0)):
+        limited = Penalised.of(parse_objective("mz_max"), [parse_constraint(text)], DATA, DATA["mz"])
+        expected = 0.5 - STIFFNESS * DATA["mz"].std() * margin
+        assert limited.score(tilted([0.5]), MAGNET).item() == pytest.approx(expected, abs=1e-4)

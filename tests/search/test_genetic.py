@@ -115,6 +115,12 @@ def test_a_score_that_is_not_a_number_ranks_last():
     assert np.array_equal(search.codes[-1], codes[0])
 
 
+def test_scores_that_are_infinite_leave_the_wheel_as_it_is():
+    search = started(4, latent_dim=2)
+    search.tell(search.ask(), np.array([-np.inf, 1.0, 2.0, np.inf]))
+    np.testing.assert_allclose(slots(search.scores, 8.0, "linear"), [8 / 9, 1 / 9, 0, 0])
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"pressure": 1.0}, {"population": 1}, {"elite": 100}, {"mutation": 1.1}, {"pressure": 0}, {"mutations": 0.1}],
@@ -148,6 +154,14 @@ def test_a_reset_gene_is_drawn_from_the_prior():
     reset = children[children != 100]
     assert abs(len(reset) / children.size - 0.1) < 4 * np.sqrt(0.09 / children.size)
     assert stats.kstest(reset, "norm").pvalue > 1e-3
+    of_a_child = (children != 100).sum(1)  # each gene on its own
+    assert stats.chisquare(*_binned(of_a_child, stats.binom(10, 0.1))).pvalue > 1e-3
+
+
+def _binned(counts, law):
+    """How many are 0, 1, 2, 3 and more, and how many are expected."""
+    expected = len(counts) * np.append(law.pmf(np.arange(3)), law.sf(2))
+    return np.bincount(np.minimum(counts, 3), minlength=4), expected
 
 
 def test_the_default_settings_are_those_of_the_paper():

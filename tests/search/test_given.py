@@ -4,7 +4,8 @@ import torch
 from PIL import Image
 
 from physics.chiral import ChiralMagnet
-from search.given import strip
+from physics.states import mask_named
+from search.given import EDGE, WIDTH, strip
 from search.objectives import parse_objective
 
 MAGNET = ChiralMagnet(D=0.6, B=0.2)
@@ -26,6 +27,11 @@ def test_a_ring_is_round_and_a_wire_has_two_edges():
     assert wire.all(1).sum() == wire.any(1).sum() == 2 * wire[:32].any(1).sum() > 0
 
 
+def test_a_strip_is_as_long_as_its_shape_is_round():
+    areas = {shape: strip(shape, 200).mean() / (EDGE * WIDTH) for shape in ("ring", "square", "wire")}
+    assert areas == pytest.approx({"ring": 2 * np.pi, "square": 8, "wire": 2 / EDGE}, rel=0.05)
+
+
 def test_a_picture_is_a_map_white_up_black_down_and_nothing_where_it_is_transparent(tmp_path):
     picture = np.zeros((32, 32, 4), np.uint8)
     picture[:8] = 255, 255, 255, 255  # its upper rows are the last of the lattice
@@ -36,6 +42,14 @@ def test_a_picture_is_a_map_white_up_black_down_and_nothing_where_it_is_transpar
     wanted[:, 2, 24:], wanted[:, 2, 16:24] = 1, -1
     assert objective.score(wanted, MAGNET).item() == pytest.approx(1)
     assert objective.score(UP, MAGNET).item() == pytest.approx(0)
+
+
+def test_of_a_map_the_numbers_are_weights(tmp_path):
+    weights = np.zeros((32, 32))
+    weights[0], weights[1] = 0.5, -1.5
+    np.save(tmp_path / "map.npy", weights)
+    objective = parse_objective({"name": "boundary_max", "shape": str(tmp_path / "map.npy")})
+    assert objective.value(UP, MAGNET).item() == pytest.approx((0.5 - 1.5) / (0.5 + 1.5))
 
 
 def test_the_distance_is_that_from_the_given_state(tmp_path):
@@ -71,7 +85,29 @@ def test_what_is_not_there_is_refused(settings, message):
         parse_objective(settings).check(MAGNET)
 
 
-def test_a_state_of_another_lattice_is_refused(tmp_path):
-    np.save(tmp_path / "up.npy", UP[0].numpy())
-    with pytest.raises(ValueError, match="expected 16 x 16 sites"):
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 16, 16), (2, 16, 16), (4, 3, 16)])
+def test_a_state_of_another_lattice_or_with_other_components_is_refused(tmp_path, shape):
+    np.save(tmp_path / "up.npy", np.ones(shape))
+    with pytest.raises(ValueError, match="expected 3 components or one on 16 x 16 sites"):
         parse_objective({"name": "distance_min", "state": str(tmp_path / "up.npy")}).check_lattice(MAGNET, 16)
+
+
+def test_a_map_that_is_zero_everywhere_is_refused(tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros((32, 32)))
+    with pytest.raises(ValueError, match="shape: expected numbers, found zeros alone"):
+        parse_objective({"name": "boundary_max", "shape": str(tmp_path / "none.npy")})
+
+
+def test_a_known_state_is_that_of_the_model_and_lattice_whatever_was_asked_before():
+    objective, downward = parse_objective("distance_min"), ChiralMagnet(D=0.6, B=-0.2)
+    for model, L in ((MAGNET, 32), (downward, 32), (MAGNET, 48), (MAGNET, 32)):
+        objective.check_lattice(model, L)
+        lattice = torch.from_numpy(model.known_states(L)["lattice"]())[None]
+        assert objective.value(lattice, model).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_sites_that_do_not_exist_are_no_distance(tmp_path):
+    disk = ChiralMagnet(D=0.6, B=0.2, boundary="open", mask=mask_named("disk", 32))
+    np.save(tmp_path / "up.npy", disk.on_sites(UP[0]).numpy())
+    objective = parse_objective({"name": "distance_min", "state": str(tmp_path / "up.npy")})
+    assert objective.value(disk.on_sites(-UP), disk).item() == pytest.approx(1)

@@ -41,3 +41,28 @@ def test_children_are_of_the_better_ones_and_of_the_prior():
     children = search.ask()
     assert np.isclose(children[:, None], parents[None], atol=1e-4).any(1).all()
     assert (~np.isclose(children[:, None], parents[None], atol=1e-4).all(2).any(1)).sum() > 0
+
+
+def selected(pressure=1000.0):
+    """Codes of the first iteration, and a search after its first selection; the best scores were those of the first."""
+    settings = MemeticSettings(population=10, generation=2, mutation=0.0, learning_rate=0.5, pressure=pressure)
+    search = settings.start(8, 0)
+    first = search.ask()
+    for height in (1.0, 0.0):
+        search.tell(search.ask(), height + 0.01 * np.arange(10), np.ones((10, 8)))
+    return first, search
+
+
+def test_parents_are_the_best_with_the_code_at_which_they_had_their_score():
+    first, search = selected()
+    np.testing.assert_array_equal(search.ask()[:5], np.broadcast_to(first[9], (5, 8)))
+    assert len(np.unique(selected(pressure=1e-9)[1].ask()[:5], axis=0)) > 1
+
+
+def test_a_child_starts_adam_anew():
+    _, search = selected()
+    before = search.ask()
+    search.tell(before, np.zeros(10), -np.ones((10, 8)))
+    step = search.ask() - before
+    np.testing.assert_allclose(step[:5], -0.5, rtol=1e-5)
+    assert (np.abs(step[5:] + 0.5) > 0.1).all()

@@ -30,3 +30,10 @@ def test_the_map_is_smooth_and_keeps_the_order_of_lengths():
 
 def test_a_code_at_the_origin_stays_a_number():
     assert np.isfinite(on_shell(torch.zeros(1, 64)).numpy()).all()
+
+
+def test_the_shell_is_three_standard_deviations_of_the_length_either_way():
+    assert thickness(128) == pytest.approx(3 / 16) and thickness(4) == 0.9
+    lengths = radius(torch.from_numpy(prior(20_000, 128, 0)))
+    assert thickness(128) == pytest.approx(3 * lengths.std().item(), rel=0.03)
+    assert radius(on_shell(100 * torch.ones(1, 128))).item() == pytest.approx(1 + 3 / 16, rel=1e-3)

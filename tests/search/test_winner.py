@@ -72,8 +72,9 @@ def test_states_that_keep_the_limits_come_first_and_then_the_better():
     observed = {"energy": pd.Series([-0.3, -0.21]), "mz": pd.Series([0.0, 1.0])}
     values = pd.Series([0.0, 1.0])
     limited = Penalised.of(parse_objective("mz_max"), [parse_constraint("energy < data")], observed, values)
-    table, order = candidates(torch.ones(4, 50), spins, MAGNET, limited)
-    assert order.tolist() == [2, 3, 0, 1]
+    codes = torch.arange(4.0)[:, None].expand(4, 50)
+    table, order = candidates(codes, spins, MAGNET, limited)
+    assert order.tolist() == table["code_norm"].tolist() == [2, 3, 0, 1]
     assert table["within"].tolist() == [True, True, False, False]
     smallest = limited._replace(objective=parse_objective("mz_min"))
     assert candidates(torch.ones(4, 50), spins, MAGNET, smallest)[1].tolist() == [2, 3, 1, 0]
