@@ -179,20 +179,33 @@ def search_figure(history: np.ndarray, values: np.ndarray, optimum: float, name:
     return figure
 
 
-def energies_figure(ensembles: Mapping[str, pd.DataFrame]) -> Figure:
-    """Distributions of the energy per spin, a curve an ensemble.
+def ensembles_figure(ensembles: Mapping[str, pd.DataFrame], model: SpinModel) -> Figure:
+    """Distributions of every observable, a curve an ensemble; and the last two against each other, of the first
+    ensemble, with a star at the first row of the last.
 
-    Source: latent optimization (2022), figure 1e.
+    Args:
+        ensembles: a row a state, with its observables.
+
+    Source: latent optimization (2022), figures 3c, 4d, 4g and 5f.
     """
-    figure, axis = figure_of(1, 1, (7, 3.2))
-    energies = {name: table["energy"].to_numpy() for name, table in ensembles.items()}
-    together = np.concatenate(list(energies.values()))
-    low, high = np.quantile(together, [0.005, 0.995])
-    bins = np.linspace(low - 1e-6, high + 1e-6, 60)
-    for name, values in energies.items():
-        axis.hist(values, bins, density=True, histtype="stepfilled", alpha=0.45, label=name.replace("_", "-"))
-    axis.set(xlabel="energy per spin", ylabel="density")
-    axis.legend(fontsize="small")
+    names = list(model.observables)
+    plane = names[-2:] if len(names) > 1 else []
+    panels = len(names) + bool(plane)
+    figure, axes = figure_of(1, panels, (4 * panels, 3.4))
+    for axis, name in zip(np.atleast_1d(axes), names, strict=False):
+        together = np.concatenate([table[name].to_numpy() for table in ensembles.values()])
+        low, high = np.quantile(together, [0.005, 0.995])
+        bins = np.linspace(low - 1e-6, high + 1e-6, 60)
+        for label, table in ensembles.items():
+            axis.hist(table[name], bins, density=True, histtype="stepfilled", alpha=0.45, label=label.replace("_", "-"))
+        axis.set(xlabel=model.observables[name].label, ylabel="density")
+    np.atleast_1d(axes)[0].legend(fontsize="small")
+    if plane:
+        first, *_, last = ensembles.values()
+        axes[-1].plot(*(first[name] for name in plane), ".", color="0.5", ms=3)
+        axes[-1].plot(*(last[name].iloc[0] for name in plane), "r*", ms=12)
+        x, y = (model.observables[name].label for name in plane)
+        axes[-1].set(xlabel=x, ylabel=y)
     return figure
 
 

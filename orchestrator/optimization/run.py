@@ -21,7 +21,7 @@ from orchestrator.data.run import make_here
 from orchestrator.errors import RequestError
 from orchestrator.files import in_a_line
 from orchestrator.lease import Lease, made
-from orchestrator.optimization.found import commit
+from orchestrator.optimization.found import History, commit, milestones
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.optimization.rivals import rivals
 from orchestrator.store import Store
@@ -39,8 +39,6 @@ CHECKPOINT = "checkpoint.npz"
 
 Piece = np.ndarray | DatasetConfig
 Actors = Pool[Piece, Any]
-History = list[tuple[float, float]]
-"""Best score so far and mean score of each iteration."""
 
 
 def worker(
@@ -131,7 +129,7 @@ def _run(
         trained,
         penalised,
         search,
-        np.array(history),
+        history,
         observed,
         {"training": of_training, "held_out": valued(held_out, trained.model, objective)},
         held_out,
@@ -163,7 +161,7 @@ def _observed(trained: TrainedModel) -> Mapping[str, pd.Series]:
 def _search(config: OptimizeConfig, name: str, search: Optimizer, history: History, pool: Actors, held: Lease) -> None:
     """The iterations that are left; they are added to ``history``."""
     store, checkpoint = held.store, f"{held.store.work('optima', name)}/{CHECKPOINT}"
-    saved, kept = time.monotonic(), len(history)
+    saved, kept, at = time.monotonic(), len(history.scores), milestones(config.iterations)
 
     def evaluate(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         parts = dict(pool.map(shares(codes, pool.answered())))
@@ -171,26 +169,30 @@ def _search(config: OptimizeConfig, name: str, search: Optimizer, history: Histo
         return np.concatenate(scores), None if gradients[0] is None else np.concatenate(gradients)
 
     with on_interrupt(lambda: f"iteration {kept} of {config.iterations} of {name}"), progress() as bar:
-        task = bar.add_task("iterations", total=config.iterations, completed=len(history), note="")
-        while len(history) < config.iterations:
+        task = bar.add_task("iterations", total=config.iterations, completed=len(history.scores), note="")
+        while len(history.scores) < config.iterations:
             scores = advance(search, evaluate)
             scores = scores[:, 0] if scores.ndim == 2 else scores
             finite = scores[np.isfinite(scores)]
-            if not history and not len(finite):
-                found = f"none among the first {len(scores)} values"
-                raise ValueError(f"objective {config.objective.name}: expected numbers, found {found}")
-            best = float(search.result().scores[0])
-            history.append((best, float(finite.mean()) if len(finite) else np.nan))
+            if not history.scores and not len(finite):
+                none = f"none among the first {len(scores)} values"
+                raise ValueError(f"objective {config.objective.name}: expected numbers, found {none}")
+            found = search.result()
+            best = float(found.scores[0])
+            history.scores.append((best, float(finite.mean()) if len(finite) else np.nan))
+            done = len(history.scores)
+            if done in at:
+                history.codes.append(found.codes[0].copy())
             bar.update(task, advance=1, note=f"best score {best:.5g}")
-            held.report(len(history), config.iterations, "iterations", f"best score {best:.5g}")
+            held.report(done, config.iterations, "iterations", f"best score {best:.5g}")
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save(search, history, store, checkpoint)
-                saved, kept = time.monotonic(), len(history)
+                saved, kept = time.monotonic(), done
 
 
 def _save(search: Optimizer, history: History, store: Store, path: str) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, history=np.array(history), **{f"state.{key}": value for key, value in search.state().items()})  # type: ignore[arg-type]
+    buffer, state = io.BytesIO(), {f"state.{key}": value for key, value in search.state().items()}
+    np.savez(buffer, history=np.array(history.scores), codes=np.array(history.codes), **state)  # type: ignore[arg-type]
     store.write_file(path, buffer.getvalue())
 
 
@@ -202,13 +204,13 @@ def _begin(
     search = start()
     content = store.read_file(path)
     if content is None:
-        return search, []
+        return search, History([], [])
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as saved:
-            search.restore({key.removeprefix("state."): saved[key] for key in saved.files if key != "history"})
-            history = [(float(best), float(mean)) for best, mean in saved["history"]]
+            history = History([(float(best), float(mean)) for best, mean in saved["history"]], [*saved["codes"]])
+            search.restore({key.removeprefix("state."): saved[key] for key in saved.files if key.startswith("state.")})
     except Exception as error:  # zip, NumPy and JSON each have several of their own
         held.say(f"{store.set_aside(path)}: not a checkpoint of this search: {in_a_line(error)}; it starts again")
-        return start(), []
-    log(f"continuing from iteration {len(history)}")
+        return start(), History([], [])
+    log(f"continuing from iteration {len(history.scores)}")
     return search, history
