@@ -180,28 +180,31 @@ def search_figure(history: np.ndarray, values: np.ndarray, optimum: float, name:
 
 
 def ensembles_figure(ensembles: Mapping[str, pd.DataFrame], model: SpinModel) -> Figure:
-    """Distributions of every observable, a curve an ensemble; and the last two against each other, of the first
-    ensemble, with a star at the first row of the last.
+    """Distributions of every observable, a curve an ensemble; and the last two observables against each other.
+
+    The winner is a dotted line, and a star among the states of the first ensemble.
 
     Args:
-        ensembles: a row a state, with its observables.
+        ensembles: a row a state, with its observables; the winner is the first row of the last.
 
     Source: latent optimization (2022), figures 3c, 4d, 4g and 5f.
     """
+    first, *_, last = ensembles.values()
     names = list(model.observables)
     plane = names[-2:] if len(names) > 1 else []
     panels = len(names) + bool(plane)
     figure, axes = figure_of(1, panels, (4 * panels, 3.4))
     for axis, name in zip(np.atleast_1d(axes), names, strict=False):
         together = np.concatenate([table[name].to_numpy() for table in ensembles.values()])
+        winner = last[name].iloc[0]
         low, high = np.quantile(together, [0.005, 0.995])
-        bins = np.linspace(low - 1e-6, high + 1e-6, 60)
+        bins = np.linspace(min(low, winner) - 1e-6, max(high, winner) + 1e-6, 60)
+        axis.axvline(winner, color="red", ls=":")
         for label, table in ensembles.items():
             axis.hist(table[name], bins, density=True, histtype="stepfilled", alpha=0.45, label=label.replace("_", "-"))
         axis.set(xlabel=model.observables[name].label, ylabel="density")
     np.atleast_1d(axes)[0].legend(fontsize="small")
     if plane:
-        first, *_, last = ensembles.values()
         axes[-1].plot(*(first[name] for name in plane), ".", color="0.5", ms=3)
         axes[-1].plot(*(last[name].iloc[0] for name in plane), "r*", ms=12)
         x, y = (model.observables[name].label for name in plane)

@@ -74,8 +74,8 @@ def commit(
     limits = ", ".join(map(str, penalised.limits))
     said = remarks(figures, trained.settings.latent, figures["data_energy_max"], limits)
     beside = {**data, "generated": valued(fresh, model, objective)}
-    scores = np.array(history.scores)
-    shown = Shown(winner, spins.numpy(), table, scores, course.numpy(), along, figures, said, beside, others, limits)
+    pictured = winner, spins.numpy(), table, np.array(history.scores), course.numpy(), along, fresh.numpy()
+    shown = Shown(*pictured, figures, said, beside, others, limits)
     name, made_from = config.name_in(trained.name), [f"models/{trained.name}", *parents]
     card = {
         "kind": "optimum",

@@ -29,6 +29,7 @@ class Shown(NamedTuple):
         table: see :func:`search.winner.candidates`.
         history: best score so far and mean score of every iteration, ``(iterations, 2)``.
         course: spins of the best state so far at some iterations, and ``along`` their values.
+        generated: spins of states of the prior.
         said: what one should know of the winner.
         beside: values and observables of data and of generated states, by name.
         rivals: see :func:`orchestrator.optimization.rivals.rivals`.
@@ -41,6 +42,7 @@ class Shown(NamedTuple):
     history: np.ndarray
     course: np.ndarray
     along: pd.DataFrame
+    generated: np.ndarray
     figures: Mapping[str, float]
     said: Sequence[str]
     beside: Mapping[str, pd.DataFrame]
@@ -61,7 +63,8 @@ def optimum_page(
     sign = 1 if objective.direction == "max" else -1
     training = shown.beside["training"]["score"].to_numpy()
     history = search_figure(sign * shown.history, training, figures["score"], objective.name)
-    pictured = min(PICTURED, len(shown.spins))
+    kept = f"Of {len(shown.table)} that were kept, {int(figures['states_within'])} keep the limits."
+    strips = [("found", shown.spins[i : i + COLUMNS]) for i in range(0, min(PICTURED, len(shown.spins)), COLUMNS)]
     text = f"Red circles: {model.defect}. Searched subject to {shown.limits}."
     sections = [
         Section("The optimum", text, state_figure(shown.winner.spins.numpy(), model, label), "winner.png"),
@@ -70,8 +73,8 @@ def optimum_page(
         *([_map(search, shown, model, objective.name)] if isinstance(search, Archive) else []),
         Section(
             "The best states of the search",
-            f"Of {len(shown.table)} that were kept, {int(figures['states_within'])} keep the limits.",
-            strips_figure([("", shown.spins[i : i + COLUMNS]) for i in range(0, pictured, COLUMNS)], model),
+            f"{kept} Below, states of the prior.",
+            strips_figure([*strips, ("prior", shown.generated)], model),
             "states.png",
         ),
         _along(shown, model, objective.name),
@@ -97,7 +100,7 @@ def _along(shown: Shown, model: SpinModel, objective: str) -> Section:
 
 ENSEMBLES = (
     "Distributions: of data, of states generated from the prior, as a search begins with them, and of those found. "
-    "The star is the optimum, among the training data. Below, means."
+    "Dotted line and star: the optimum, beside the training data on the right. Below, means."
 )
 
 

@@ -21,6 +21,7 @@ def test_every_observable_has_its_distributions_and_the_winner_is_a_star_among_t
     *panels, plane = figure.axes
     assert [axis.get_xlabel() for axis in panels] == [observable.label for observable in model.observables.values()]
     assert all(len([part for part in axis.patches if isinstance(part, Polygon)]) == 3 for axis in panels)
+    assert [axis.lines[0].get_xdata()[0] for axis in panels] == found.iloc[0].tolist()
     shown, star = (line.get_xydata().tolist() for line in plane.lines)
     assert shown == data[names[-2:]].to_numpy().tolist() and star == [found[names[-2:]].iloc[0].tolist()]
     assert plane.get_xlabel() == model.observables[names[-2]].label
