@@ -100,6 +100,13 @@ def advance(optimizer: Optimizer, evaluate: Evaluate) -> np.ndarray:
     return scores
 
 
+def best_and_last(best: np.ndarray, score: float, codes: np.ndarray, scores: np.ndarray) -> Candidates:
+    """The best code of a search ``(d,)`` before those told last, ``(m, d)``, best first, unless it is among them."""
+    if not len(scores) or score <= scores[0]:
+        return Candidates(codes, scores)
+    return Candidates(np.concatenate((best[None], codes)), np.append(score, scores))
+
+
 def numbers(state: State, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
     """A copy of the array of that name.
 
