@@ -179,20 +179,36 @@ def search_figure(history: np.ndarray, values: np.ndarray, optimum: float, name:
     return figure
 
 
-def energies_figure(ensembles: Mapping[str, pd.DataFrame]) -> Figure:
-    """Distributions of the energy per spin, a curve an ensemble.
+def ensembles_figure(ensembles: Mapping[str, pd.DataFrame], model: SpinModel) -> Figure:
+    """Distributions of every observable, a curve an ensemble; and the last two observables against each other.
 
-    Source: latent optimization (2022), figure 1e.
+    The winner is a dotted line, and a star among the states of the first ensemble.
+
+    Args:
+        ensembles: a row a state, with its observables; the winner is the first row of the last.
+
+    Source: latent optimization (2022), figures 3c, 4d, 4g and 5f.
     """
-    figure, axis = figure_of(1, 1, (7, 3.2))
-    energies = {name: table["energy"].to_numpy() for name, table in ensembles.items()}
-    together = np.concatenate(list(energies.values()))
-    low, high = np.quantile(together, [0.005, 0.995])
-    bins = np.linspace(low - 1e-6, high + 1e-6, 60)
-    for name, values in energies.items():
-        axis.hist(values, bins, density=True, histtype="stepfilled", alpha=0.45, label=name.replace("_", "-"))
-    axis.set(xlabel="energy per spin", ylabel="density")
-    axis.legend(fontsize="small")
+    first, *_, last = ensembles.values()
+    names = list(model.observables)
+    plane = names[-2:] if len(names) > 1 else []
+    panels = len(names) + bool(plane)
+    figure, axes = figure_of(1, panels, (4 * panels, 3.4))
+    for axis, name in zip(np.atleast_1d(axes), names, strict=False):
+        together = np.concatenate([table[name].to_numpy() for table in ensembles.values()])
+        winner = last[name].iloc[0]
+        low, high = np.quantile(together, [0.005, 0.995])
+        bins = np.linspace(min(low, winner) - 1e-6, max(high, winner) + 1e-6, 60)
+        axis.axvline(winner, color="red", ls=":")
+        for label, table in ensembles.items():
+            axis.hist(table[name], bins, density=True, histtype="stepfilled", alpha=0.45, label=label.replace("_", "-"))
+        axis.set(xlabel=model.observables[name].label, ylabel="density")
+    np.atleast_1d(axes)[0].legend(fontsize="small")
+    if plane:
+        axes[-1].plot(*(first[name] for name in plane), ".", color="0.5", ms=3)
+        axes[-1].plot(*(last[name].iloc[0] for name in plane), "r*", ms=12)
+        x, y = (model.observables[name].label for name in plane)
+        axes[-1].set(xlabel=x, ylabel=y)
     return figure
 
 

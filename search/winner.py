@@ -77,6 +77,7 @@ def judged(found: Mapping[str, float], spins: Tensor, model: SpinModel, objectiv
 
     * ``rested_`` and the same names at rest at T = 0;
     * moved: the mean of (S - S')^2 / 4 between the state and that at rest, 0 to 1;
+    * site_energy_max: the highest energy of a site, half of its bonds and its own field;
     * nearest_data: the least mean of (S - S')^2 / 4 between the state and one of the data, which are not translated;
     * uniform: the length of the mean spin of the sites that exist, 1 of a uniform state.
 
@@ -93,6 +94,7 @@ def judged(found: Mapping[str, float], spins: Tensor, model: SpinModel, objectiv
 
     figures = {
         **found,
+        "site_energy_max": model.energy_density(state)[0, model.sites(spins.shape[-1])].max().item(),
         "nearest_data": apart(data).min().item(),
         "uniform": (state.sum((2, 3)) / there).norm().item(),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,19 @@ from search.prior import on_shell
 from search.winner import KEPT, candidates, figures_of, judged, remarks, valued
 
 GENERATED = 100  # states of the prior that those found are held against, as many as in 2022
+MILESTONES = 6  # iterations, evenly in their logarithm, whose best state is shown
+
+
+class History(NamedTuple):
+    """Best score so far, mean score, wall and CPU seconds of every iteration; the best code at each :func:`milestones`."""
+
+    scores: list[tuple[float, float, float, float]]
+    codes: list[np.ndarray]
+
+
+def milestones(iterations: int) -> list[int]:
+    """Iterations whose best code is kept, the first and the last among them."""
+    return [int(number) for number in np.unique(np.geomspace(1, iterations, MILESTONES).round())]
 
 
 def commit(
@@ -30,7 +43,7 @@ def commit(
     trained: TrainedModel,
     penalised: Penalised,
     search: Optimizer,
-    history: np.ndarray,
+    history: History,
     observed: Mapping[str, pd.Series],
     data: Mapping[str, pd.DataFrame],
     held_out: Tensor,
@@ -42,7 +55,6 @@ def commit(
 
     Args:
         penalised: the objective with the networks that it needs, within its limits.
-        history: best score so far and mean score of every iteration, ``(iterations, 2)``.
         observed: observables of all data.
         data: values of the objective and observables of configurations of its "training" data, ranked, and of those
             "held_out".
@@ -50,21 +62,21 @@ def commit(
         cost: wall and CPU seconds of the search.
         others, parents: rivals and the data sets that they made.
     """
-    model, objective, labels = trained.model, penalised.objective, trained.labels(1)
-    codes = torch.from_numpy(search.result().codes[:KEPT])
-    codes = codes if config.free else on_shell(codes)
-    spins = decode(trained.decoder, codes, repeated(labels, len(codes)))
+    model, objective = trained.model, penalised.objective
+    codes, spins = _states(search.result().codes[:KEPT], config.free, trained)
     table, order = candidates(codes, spins, model, penalised)
     codes, spins = codes[order], spins[order]
     winner = judged(figures_of(table), spins[0], model, objective, held_out)
-    fresh = torch.from_numpy(prior(GENERATED, codes.shape[1], config.seed))
-    generated = valued(decode(trained.decoder, fresh, repeated(labels, GENERATED)), model, objective)
+    _, fresh = _states(prior(GENERATED, codes.shape[1], config.seed), True, trained)
+    passed, course = _states(np.array(history.codes), config.free, trained)
+    along = valued(course, model, objective).assign(iteration=milestones(config.iterations))
     figures = winner.figures | _beside(observed, data["training"], trained)
     figures |= {"states": len(table), "states_within": int(table["within"].sum())}
     limits = ", ".join(map(str, penalised.limits))
     said = remarks(figures, trained.settings.latent, figures["data_energy_max"], limits)
-    beside = {**data, "generated": generated}
-    shown = Shown(winner, spins.numpy(), table, history, figures, said, beside, others, limits)
+    beside = {**data, "generated": valued(fresh, model, objective)}
+    pictured = winner, spins.numpy(), table, np.array(history.scores)[:, :2], course.numpy(), along, fresh.numpy()
+    shown = Shown(*pictured, figures, said, beside, others, limits)
     name, made_from = config.name_in(trained.name), [f"models/{trained.name}", *parents]
     card = {
         "kind": "optimum",
@@ -77,8 +89,18 @@ def commit(
     }
     source = origin(trained.store, "optima", name, config, f"orch optimize --model {trained.name} --config", made_from)
     draw = partial(optimum_page, name, config, model, search, shown, source)
-    files = {"winner.parquet": _winner_file(winner, codes[0], trained), "states.parquet": _states_file(table, codes)}
+    files = {
+        "winner.parquet": _winner_file(winner, codes[0], trained),
+        "states.parquet": _states_file(table, codes),
+        "course.parquet": _states_file(along, passed),
+    }
     trained.store.commit("optima", name, card, {**files, **drawn(draw, config)})
+
+
+def _states(codes: np.ndarray, free: bool, trained: TrainedModel) -> tuple[Tensor, Tensor]:
+    """Codes as they are decoded, unless they are free on the shell of the prior, and their states."""
+    z = torch.from_numpy(codes) if free else on_shell(torch.from_numpy(codes))
+    return z, decode(trained.decoder, z, repeated(trained.labels(1), len(z)))
 
 
 def _beside(observed: Mapping[str, pd.Series], training: pd.DataFrame, trained: TrainedModel) -> dict[str, float]:

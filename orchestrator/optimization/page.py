@@ -12,9 +12,9 @@ from orchestrator.html import figure_text
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.page import Origin, Section, listed, page
 from physics.model import SpinModel
-from physics.render import COLUMNS, state_figure, strips_figure
+from physics.render import COLUMNS, row_figure, state_figure, strips_figure
 from search.archive import Archive
-from search.figures import archive_figure, energies_figure, search_figure
+from search.figures import archive_figure, ensembles_figure, search_figure
 from search.optimizer import Optimizer
 from search.winner import Winner
 
@@ -28,6 +28,8 @@ class Shown(NamedTuple):
         spins: of the states that were kept, ``(n, components, L, L)``, in the order of ``table``.
         table: see :func:`search.winner.candidates`.
         history: best score so far and mean score of every iteration, ``(iterations, 2)``.
+        course: spins of the best state so far at some iterations, and ``along`` their values.
+        generated: spins of states of the prior.
         said: what one should know of the winner.
         beside: values and observables of data and of generated states, by name; of the training data the best first.
         rivals: see :func:`orchestrator.optimization.rivals.rivals`.
@@ -38,6 +40,9 @@ class Shown(NamedTuple):
     spins: np.ndarray
     table: pd.DataFrame
     history: np.ndarray
+    course: np.ndarray
+    along: pd.DataFrame
+    generated: np.ndarray
     figures: Mapping[str, float]
     said: Sequence[str]
     beside: Mapping[str, pd.DataFrame]
@@ -58,7 +63,8 @@ def optimum_page(
     sign = 1 if objective.direction == "max" else -1
     training = shown.beside["training"]["score"].to_numpy()
     history = search_figure(sign * shown.history, training, figures["score"], objective.name)
-    pictured = min(PICTURED, len(shown.spins))
+    kept = f"Of {len(shown.table)} that were kept, {int(figures['states_within'])} keep the limits."
+    strips = [("found", shown.spins[i : i + COLUMNS]) for i in range(0, min(PICTURED, len(shown.spins)), COLUMNS)]
     text = f"Red circles: {model.defect}. Searched subject to {shown.limits}."
     sections = [
         Section("The optimum", text, state_figure(shown.winner.spins.numpy(), model, label), "winner.png"),
@@ -67,18 +73,51 @@ def optimum_page(
         *([_map(search, shown, model, objective.name)] if isinstance(search, Archive) else []),
         Section(
             "The best states of the search",
-            f"Of {len(shown.table)} that were kept, {int(figures['states_within'])} keep the limits.",
-            strips_figure([("", shown.spins[i : i + COLUMNS]) for i in range(0, pictured, COLUMNS)], model),
+            f"{kept} Below, states of the prior.",
+            strips_figure([*strips, ("prior", shown.generated)], model),
             "states.png",
         ),
-        Section("Energies", ENERGIES, energies_figure({**shown.beside, "found": shown.table}), "energies.png"),
+        _along(shown, model, objective.name),
+        _ensembles(shown, model),
         Section("The search, and the training data beside it", figure=history, file="history.png"),
         Section("Figures", rows=listed(dict(figures))),
     ]
     return page(f"Optimum {name}", " ".join([f"{label}.", *shown.said]), sections, origin)
 
 
-ENERGIES = "Distributions of the energy per spin: of data, of states generated from the prior, and of those found."
+def _along(shown: Shown, model: SpinModel, objective: str) -> Section:
+    """The best state so far at some iterations, with its values."""
+    titles = [f"iteration {row.iteration}\n{objective} {row.score:.4g}" for row in shown.along.itertuples()]
+    names = ["iteration", "score", *model.observables, model.defect_column]
+    return Section(
+        "The best state along the search",
+        f"Red circles: {model.defect}.",
+        row_figure(shown.course, model, titles),
+        "course.png",
+        rows=_text(shown.along[names]),
+    )
+
+
+ENSEMBLES = (
+    "Distributions: of data, of states generated from the prior, as a search begins with them, and of those found. "
+    "Dotted line and star: the optimum, beside the training data on the right. Below, means."
+)
+
+
+def _ensembles(shown: Shown, model: SpinModel) -> Section:
+    """Data, generated and found states: distributions and means of every observable."""
+    ensembles = {**shown.beside, "found": shown.table}
+    names = ["score", *model.observables, model.defect_column]
+    means = pd.DataFrame([{"states": name, **table[names].mean()} for name, table in ensembles.items()])
+    return Section(
+        "Beside data and the prior", ENSEMBLES, ensembles_figure(ensembles, model), "ensembles.png", rows=_text(means)
+    )
+
+
+def _text(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as it is printed."""
+    text = table.map(lambda value: value if isinstance(value, str) else figure_text(value))
+    return text.rename(columns=lambda name: name.replace("_", " "))
 
 
 def _at_rest(shown: Shown, model: SpinModel, objective: str) -> list[Section]:
@@ -110,9 +149,9 @@ def _rivals(shown: Shown, model: SpinModel) -> Section:
     best = {"state": "best of the training data", **_best_of(shown, names)}
     table = pd.DataFrame([found, best, *shown.rivals.to_dict("records")])
     columns = [name for name in ["state", *names, "within", *rested, "share"] if name in table]
-    text = table[columns].map(lambda value: value if isinstance(value, str) else figure_text(value))
+    text = _text(table[columns])
     text["within"] = ["yes" if value else "no" for value in table["within"]]
-    return Section("Rivals", RIVALS, rows=text.rename(columns=lambda name: name.replace("_", " ")))
+    return Section("Rivals", RIVALS, rows=text)
 
 
 def _best_of(shown: Shown, names: Sequence[str]) -> dict[str, float | bool]:

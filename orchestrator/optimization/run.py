@@ -20,7 +20,7 @@ from orchestrator.data.run import make_here
 from orchestrator.errors import RequestError
 from orchestrator.files import in_a_line
 from orchestrator.lease import Lease, made
-from orchestrator.optimization.found import commit
+from orchestrator.optimization.found import History, commit, milestones
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.optimization.rivals import rivals
 from orchestrator.store import Store
@@ -38,8 +38,6 @@ CHECKPOINT = "checkpoint.npz"
 
 Piece = np.ndarray | DatasetConfig
 Actors = Pool[Piece, Any]
-History = list[tuple[float, float, float, float]]
-"""Best score so far, mean score, wall and CPU seconds of each iteration."""
 
 
 def worker(
@@ -123,14 +121,14 @@ def _run(
     with Pool(name, worker, arguments, -(-optimizer.population // chunk), actors) as pool:
         pool.answered()
         _search(config, name, search, history, pool, chunk, held)
-        cost = dict(zip(("seconds", "cpu_seconds"), np.sum(history, 0)[2:].tolist(), strict=True))
+        cost = dict(zip(("seconds", "cpu_seconds"), np.sum(history.scores, 0)[2:].tolist(), strict=True))
         beside = _rivals(trained, penalised, cost["cpu_seconds"], pool)
     commit(
         config,
         trained,
         penalised,
         search,
-        np.array(history)[:, :2],
+        history,
         observed,
         {
             "training": ranked(training, trained.model, penalised)[0],
@@ -167,7 +165,7 @@ def _search(
 ) -> None:
     """The iterations that are left; they are added to ``history``."""
     store, checkpoint = held.store, f"{held.store.work('optima', name)}/{CHECKPOINT}"
-    saved, kept = time.monotonic(), len(history)
+    saved, kept, at = time.monotonic(), len(history.scores), milestones(config.iterations)
 
     def evaluate(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         parts = dict(pool.map(shares(codes, pool.answered(), chunk)))
@@ -175,24 +173,26 @@ def _search(
         return np.concatenate(scores), None if gradients[0] is None else np.concatenate(gradients)
 
     with on_interrupt(lambda: f"iteration {kept} of {config.iterations} of {name}"), progress() as bar:
-        task = bar.add_task("iterations", total=config.iterations, completed=len(history), note="")
-        while len(history) < config.iterations:
+        task = bar.add_task("iterations", total=config.iterations, completed=len(history.scores), note="")
+        while len(history.scores) < config.iterations:
             started = time.monotonic()
             scores = advance(search, evaluate)
             seconds = time.monotonic() - started
             scores = scores[:, 0] if scores.ndim == 2 else scores
             finite = scores[np.isfinite(scores)]
-            found = search.result().scores
-            if not history:
-                _check_first(config, scores, found)
-            best = float(found[0])
-            mean = float(finite.mean()) if len(finite) else np.nan
-            history.append((best, mean, seconds, seconds * pool.most))
+            found = search.result()
+            if not history.scores:
+                _check_first(config, scores, found.scores)
+            best, mean = float(found.scores[0]), float(finite.mean()) if len(finite) else np.nan
+            history.scores.append((best, mean, seconds, seconds * pool.most))
+            done = len(history.scores)
+            if done in at:
+                history.codes.append(found.codes[0].copy())
             bar.update(task, advance=1, note=f"best score {best:.5g}")
-            held.report(len(history), config.iterations, "iterations", f"best score {best:.5g}")
+            held.report(done, config.iterations, "iterations", f"best score {best:.5g}")
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save(search, history, store, checkpoint)
-                saved, kept = time.monotonic(), len(history)
+                saved, kept = time.monotonic(), done
 
 
 def _check_first(config: OptimizeConfig, scores: np.ndarray, found: np.ndarray) -> None:
@@ -205,8 +205,8 @@ def _check_first(config: OptimizeConfig, scores: np.ndarray, found: np.ndarray) 
 
 
 def _save(search: Optimizer, history: History, store: Store, path: str) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, history=np.array(history), **{f"state.{key}": value for key, value in search.state().items()})  # type: ignore[arg-type]
+    buffer, state = io.BytesIO(), {f"state.{key}": value for key, value in search.state().items()}
+    np.savez(buffer, history=np.array(history.scores), codes=np.array(history.codes), **state)  # type: ignore[arg-type]
     store.write_file(path, buffer.getvalue())
 
 
@@ -218,15 +218,14 @@ def _begin(
     search = start()
     content = store.read_file(path)
     if content is None:
-        return search, []
+        return search, History([], [])
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as saved:
-            search.restore({key.removeprefix("state."): saved[key] for key in saved.files if key != "history"})
-            history = [
-                (float(best), float(mean), float(wall), float(cpu)) for best, mean, wall, cpu in saved["history"]
-            ]
+            rows = [(float(best), float(mean), float(wall), float(cpu)) for best, mean, wall, cpu in saved["history"]]
+            history = History(rows, [*saved["codes"]])
+            search.restore({key.removeprefix("state."): saved[key] for key in saved.files if key.startswith("state.")})
     except Exception as error:  # zip, NumPy and JSON each have several of their own
         held.say(f"{store.set_aside(path)}: not a checkpoint of this search: {in_a_line(error)}; it starts again")
-        return start(), []
-    log(f"continuing from iteration {len(history)}")
+        return start(), History([], [])
+    log(f"continuing from iteration {len(history.scores)}")
     return search, history

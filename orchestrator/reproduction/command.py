@@ -15,7 +15,10 @@ def register(app: typer.Typer) -> None:
     def reproduce(
         common: Common,
         paper: Annotated[
-            str | None, typer.Argument(help="A shipped paper, evae-2021, or a YAML file of commands. Default: none.")
+            str | None,
+            typer.Argument(
+                help="A shipped paper: evae-2021, latent-2022 or vae-gan-2023; or a YAML file. Default: none."
+            ),
         ] = None,
     ) -> Job:
         """Draw every figure of a paper: run its commands, find what is there, leave one page."""

@@ -86,7 +86,7 @@ def plan(config: Reproduction, store: Store, asked: Asked) -> list[str]:
     """What is found and what would be made, a line an entry."""
     lines = []
     for step in steps(config, store, asked):
-        missing = [place for place in step.entry.names() if f"{{{place}}}" in step.line]
+        missing = [place for place in dict.fromkeys(step.entry.names()) if f"{{{place}}}" in step.line]
         state = f"after {', '.join(missing)}" if missing else "found" if step.whole(store) else "to make"
         lines.append(f"{step.name}, figure {step.entry.figure}: {state}: {step.line}")
     return [*lines, "result: a page of them all in analyses"]

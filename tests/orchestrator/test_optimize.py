@@ -70,6 +70,10 @@ def test_the_winner_is_stored_with_its_figures_and_beats_the_prior(diverse, opti
     assert "At rest" in page and all(text in page for text in card["said"])
     states = pd.read_parquet(Path(store.folder("optima", name)) / "states.parquet")
     assert len(states) == figures["states"] and states["score"].is_monotonic_increasing
+    course = pd.read_parquet(Path(store.folder("optima", name)) / "course.parquet")
+    assert list(course["iteration"]) == [1, 2, 3, 4, 7, 12] and {"course.png", "ensembles.png"} <= {*card["files"]}
+    assert course["score"].is_monotonic_decreasing and course["score"].iloc[0] > figures["score"] + 1e-3
+    assert course["score"].iloc[-1] == pytest.approx(figures["score"], abs=1e-5)
     assert {row["state"] for row in card["rivals"]} == {"tempering", "annealing in a field"}
     assert 0 < figures["seconds"] <= figures["cpu_seconds"] <= 2 * figures["seconds"] + 0.1
 
@@ -115,7 +119,7 @@ def test_scores_do_not_depend_on_the_number_of_actors(swept, tmp_path, model):
 def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
     shutil.copytree(model[1].path, tmp_path / "s", ignore=shutil.ignore_patterns("optima"))
     stopped = (model[0], Store(str(tmp_path / "s")))
-    _, whole = search(model, seed=9, name=name)
+    found, whole = search(model, seed=9, name=name)
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(rivals, "MOST_UPDATES", 1e6)
     original, calls = run._save, []
@@ -133,6 +137,8 @@ def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
         search(stopped, seed=9, name=name)
     _, card = search(stopped, seed=9, name=name)
     assert len(calls) == 12
+    for file in ("states.parquet", "course.parquet", "history.png"):
+        assert stopped[1].read("optima", found, file) == model[1].read("optima", found, file)
     assert card["figures"]["score"] == whole["figures"]["score"]
     assert 1000 < card["figures"]["seconds"] < 1100 and card["figures"]["cpu_seconds"] > 2000
 

@@ -133,11 +133,41 @@ def test_a_picture_that_is_not_there_is_refused(swept, paper):
         orch(str(paper), "--store", store.path)
 
 
-@pytest.mark.parametrize("name", shipped("papers"))
-@pytest.mark.parametrize("scale", [None, "quick", "paper"])
-def test_every_command_of_a_shipped_paper_is_one(name, scale, tmp_path):
+def planned(name: str, scale: str | None, store: Path) -> list[str]:
     config = load(Reproduction, str(PRESETS / "papers" / f"{name}.yaml"), scale)
-    store = Store(str(tmp_path / "store"))
-    lines = run.plan(config, store, lambda words, ready: job_of(app, words, ready))
+    lines = run.plan(config, Store(str(store)), lambda words, ready: job_of(app, words, ready))
     assert len(lines) == len(config.entries) + 1
-    assert all(f"--scale {scale}" in line for line in lines if scale and "orch sweep" in line)
+    return lines
+
+
+@pytest.mark.parametrize("name", shipped("papers"))
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_every_command_of_a_shipped_paper_is_one_and_every_training_has_a_scale(name, scale, tmp_path):
+    usual = planned(name, None, tmp_path / "store")
+    lines = [line for line in planned(name, scale, tmp_path / "store") if "orch train" in line or "orch sweep" in line]
+    assert lines and not {*lines} & {*usual}
+    assert scale == "quick" or all("--scale paper" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("entry", "searched", "pressure"),
+    [
+        ("modified", "gradient: 100 codes x 10000 iterations, energy_min", None),
+        ("charge", "genetic: 100 codes x 10000 iterations, topological_charge_max", 8),
+        ("magnetization", "genetic: 100 codes x 10000 iterations, mz_max", 8),
+        ("correlation", "genetic: 100 codes x 10000 iterations, correlation_max", 5),
+        ("energy", "genetic: 100 codes x 10000 iterations, energy_min", 5),
+        ("narrowed_magnetization", "stochastic: 100 codes x 60000 iterations, mz_max", None),
+        ("narrowed_energy", "stochastic: 100 codes x 60000 iterations, energy_min", None),
+        ("ring", "stochastic: 100 codes x 60000 iterations, boundary_max", None),
+    ],
+)
+def test_a_search_of_2022_has_the_published_numbers_and_no_limit(entry, searched, pressure, swept):
+    _, store = swept
+    config = load(Reproduction, str(PRESETS / "papers" / "latent-2022.yaml"), "paper")
+    words = config.entries[entry].words({**config.given_values, "model": store.names("models")[0]})
+    job = job_of(app, [*words, "--store", store.root])
+    assert job is not None and f"{searched}, subject to energy < inf" in job.plan()
+    assert "--free" in words
+    assert [word for word in words if "pressure" in word] == ([f"optimizer.pressure={pressure}"] if pressure else [])
+    assert ("optimizer.decade=10000" in words) == searched.startswith("stochastic")

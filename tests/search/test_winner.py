@@ -54,6 +54,14 @@ def test_what_one_should_know_is_said():
     assert judge(LATTICE).figures["uniform"] < 0.9
 
 
+def test_the_highest_energy_of_a_site_is_that_of_a_reversed_spin():
+    """Half of its four bonds and its own field: 2J + B among neighbours that are up, as all it sees is against it."""
+    flipped = UP.clone()
+    flipped[2, 3, 4] = -1
+    assert judge(UP).figures["site_energy_max"] == pytest.approx(-2 - MAGNET.B)
+    assert judge(flipped).figures["site_energy_max"] == pytest.approx(2 + MAGNET.B)
+
+
 def test_sites_that_do_not_exist_count_for_nothing():
     disk = ChiralMagnet(D=0.6, B=0.2, boundary="open", mask=mask_named("disk", 32))
     figures = judge(disk.on_sites(UP), disk, data=disk.on_sites(-UP)[None]).figures
