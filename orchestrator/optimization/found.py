@@ -27,7 +27,7 @@ MILESTONES = 6  # iterations, evenly in their logarithm, whose best state is sho
 
 
 class History(NamedTuple):
-    """Best score so far, mean score, wall and CPU seconds of every iteration; the best code at each :func:`milestones`."""
+    """Best and mean score, wall and CPU seconds of every iteration; the best code at each of :func:`milestones`."""
 
     scores: list[tuple[float, float, float, float]]
     codes: list[np.ndarray]
