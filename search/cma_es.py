@@ -8,7 +8,16 @@ import numpy as np
 from cmaes import CMA, SepCMA
 from pydantic import Field, PositiveFloat
 
-from search.optimizer import Candidates, Optimizer, OptimizerSettings, State, check_names, finite_or_last, numbers
+from search.optimizer import (
+    Candidates,
+    Optimizer,
+    OptimizerSettings,
+    State,
+    best_and_last,
+    check_names,
+    finite_or_last,
+    numbers,
+)
 
 WORST = 1e300  # cost of a score that is not finite: last in rank
 KEPT = ("seed", "told", "best", "best_score", "codes", "scores")  # names in a state, beside those of the distribution
@@ -69,11 +78,7 @@ class CovarianceAdaptation(Optimizer):
 
     def result(self) -> Candidates:
         """The best code so far, and those drawn last."""
-        if not len(self._scores):
-            return Candidates(self._codes, self._scores)
-        older = self._best_score > self._scores[0]
-        codes = np.concatenate((self._best[None], self._codes)) if older else self._codes
-        return Candidates(codes, np.append(self._best_score, self._scores) if older else self._scores)
+        return best_and_last(self._best, self._best_score, self._codes, self._scores)
 
     def state(self) -> State:
         numbers_kept = np.array(self._seed), np.array(self._strategy.generation)

@@ -19,6 +19,8 @@ from search.optimizer import (
     numbers,
 )
 
+TOGETHER = 2**16  # children that are made at once
+
 Wheel = Literal["linear", "exponential"]
 
 
@@ -87,12 +89,15 @@ def offspring(
     Args:
         drawn: probability of each of the ``codes`` to be a parent.
     """
-    shape = (count, codes.shape[1])
-    turned = np.minimum(np.searchsorted(np.cumsum(drawn), rng.random((2, count))), len(codes) - 1)
-    mother, father = codes[turned]
-    children = np.where(rng.random(shape) < 0.5, mother, father)
-    reset = rng.random(shape) < mutation
-    return np.where(reset, rng.standard_normal(shape, np.float32), children)
+    wheel = np.cumsum(drawn)
+    children = np.empty((count, codes.shape[1]), np.float32)
+    for part in np.split(children, range(TOGETHER, count, TOGETHER)):
+        turned = np.minimum(np.searchsorted(wheel, rng.random((2, len(part)))), len(codes) - 1)
+        mother, father = codes[turned]
+        part[:] = np.where(rng.random(part.shape, np.float32) < 0.5, mother, father)
+        reset = rng.random(part.shape, np.float32) < mutation
+        part[reset] = rng.standard_normal(int(reset.sum()), np.float32)
+    return children
 
 
 class Genetic(Optimizer):

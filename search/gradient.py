@@ -10,7 +10,7 @@ import torch
 from pydantic import PositiveFloat
 from torch import Tensor
 
-from search.adam import MOMENTS, Adam
+from search.adam import Adam
 from search.optimizer import (
     Candidates,
     Evaluate,
@@ -64,7 +64,7 @@ class Gradient(Optimizer):
             ValueError: there are no gradients.
         """
         if gradients is None:
-            raise ValueError("gradient: expected gradients of the scores, found none")
+            raise ValueError("tell: expected gradients of the scores, found none")
         told = finite_or_last(scores)
         better = told > self._best_scores
         self._best = np.where(better[:, None], self._codes, self._best)
@@ -72,8 +72,9 @@ class Gradient(Optimizer):
         self._codes = self._codes + self._adam.step(gradients)
 
     def result(self) -> Candidates:
-        """The best of each code's way, the best code first."""
+        """The best of each code's way, the best code first; without codes that have no score yet."""
         order = np.argsort(-self._best_scores, kind="stable")
+        order = order[np.isfinite(self._best_scores[order])]
         return Candidates(self._best[order], self._best_scores[order])
 
     def state(self) -> State:
@@ -85,7 +86,7 @@ class Gradient(Optimizer):
         }
 
     def restore(self, state: State) -> None:
-        check_names(state, ("codes", "best", "best_scores", *MOMENTS))
+        check_names(state, self.state())
         shape = self._codes.shape
         codes, best = (numbers(state, name, shape) for name in ("codes", "best"))
         scores, adam = numbers(state, "best_scores", shape[:1], np.float64), self._adam.restored(state)

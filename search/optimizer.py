@@ -105,6 +105,13 @@ def finite_or_last(scores: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(scores), scores, -np.inf).astype(float)
 
 
+def best_and_last(best: np.ndarray, score: float, codes: np.ndarray, scores: np.ndarray) -> Candidates:
+    """The best code of a search ``(d,)`` before those told last, ``(m, d)``, best first, unless it is among them."""
+    if not len(scores) or score <= scores[0]:
+        return Candidates(codes, scores)
+    return Candidates(np.concatenate((best[None], codes)), np.append(score, scores))
+
+
 def numbers(state: State, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
     """A copy of the array of that name.
 

@@ -9,20 +9,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nets.sampling import CHUNK, repeated
+from nets.sampling import repeated
 from nets.system import Decoder, Labels
 from physics.model import SpinModel
 from search.constraint import Penalised
 from search.gradient import with_gradient
 from search.prior import on_shell
 
-LARGEST = 256  # chunks in a run of codes: what is lost with an actor
+SITES = 2**16  # decoded together at most: more fall out of a CPU's cache
+PIECES = 8  # that a population is cut into, so that as many actors have work, unless they were smaller than
+SMALLEST = 16  # codes, whose overhead would show
+LARGEST = 64  # chunks in a run of codes: what is lost with an actor
+
+
+def chunk_of(population: int, L: int) -> int:
+    """How many codes of a population are decoded together, on lattices of L x L; whatever the number of actors."""
+    return max(1, min(SITES // L**2, max(SMALLEST, population // PIECES)))
 
 
 class Scorer:
     """A function of codes ``(m, d)`` to scores ``(m,)`` and, where the optimizer uses them, gradients ``(m, d)``.
 
     Args:
+        chunk: codes that are decoded together.
         observables: names of what an optimizer is told beside the score, see
             :attr:`search.optimizer.OptimizerSettings.observables`.
         labels: of one configuration, ``(1, ...)``, that all codes are decoded with.
@@ -36,11 +45,13 @@ class Scorer:
         penalised: Penalised,
         gradient: bool,
         labels: Labels,
+        chunk: int,
         observables: Sequence[str] = (),
         free: bool = False,
     ):
         self.decoder, self.model, self.penalised = decoder, model, penalised
-        self.gradient, self.labels, self.observables, self.free = gradient, labels, observables, free
+        self.gradient, self.labels, self.chunk = gradient, labels, chunk
+        self.observables, self.free = observables, free
 
     def score(self, z: Tensor) -> Tensor:
         spins = self.decoder.decode(z if self.free else on_shell(z), repeated(self.labels, len(z)))
@@ -56,7 +67,7 @@ class Scorer:
         Raises:
             ValueError: the objective fails; the message has the code that it failed at, or the first of its chunk.
         """
-        parts = [codes[i : i + CHUNK] for i in range(0, len(codes), CHUNK)]
+        parts = [codes[i : i + self.chunk] for i in range(0, len(codes), self.chunk)]
         found = [self._evaluated(part) for part in parts]
         scores, gradients = zip(*found, strict=True)
         return np.concatenate(scores), np.concatenate(gradients) if self.gradient else None
@@ -72,12 +83,12 @@ class Scorer:
             raise ValueError(f"{error}, at the code [{start}, ...]") from error
 
 
-def shares(codes: np.ndarray, workers: int) -> list[np.ndarray]:
+def shares(codes: np.ndarray, workers: int, chunk: int) -> list[np.ndarray]:
     """Runs of codes, one a worker or as many as none is larger than ``LARGEST`` chunks, cut between chunks.
 
     Every code is decoded in the same company whatever ``workers`` is, so scores do not depend on it.
     """
-    chunks = -(-len(codes) // CHUNK)
+    chunks = -(-len(codes) // chunk)
     runs = max(workers, -(-chunks // LARGEST))
-    bounds = [CHUNK * (chunks * i // runs) for i in range(runs)] + [len(codes)]
+    bounds = [chunk * (chunks * i // runs) for i in range(runs)] + [len(codes)]
     return [codes[a:b] for a, b in itertools.pairwise(bounds) if a < b]

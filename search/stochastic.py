@@ -13,6 +13,7 @@ from search.optimizer import (
     Optimizer,
     OptimizerSettings,
     State,
+    best_and_last,
     check_names,
     finite_or_last,
     generator_of,
@@ -94,11 +95,7 @@ class Stochastic(Optimizer):
 
     def result(self) -> Candidates:
         """The best code so far, and those drawn last."""
-        if not self._told:
-            return Candidates(self._codes, self._scores)
-        older = self._best_score > self._scores[0]
-        codes = np.concatenate((self._best[None], self._codes)) if older else self._codes
-        return Candidates(codes, np.append(self._best_score, self._scores) if older else self._scores)
+        return best_and_last(self._best, self._best_score, self._codes, self._scores)
 
     def state(self) -> State:
         content = (

@@ -43,13 +43,11 @@ def optimize(
     subject_to: Annotated[
         list[str] | None,
         typer.Option(
-            help="A limit, such as 'nodal_points = 0'; repeatable. Default, if none is of the energy: below the data's highest.",
+            help="Limit, such as 'nodal_points = 0'; repeatable. Default: of the energy alone, energy < data.",
             metavar="'OBSERVABLE < NUMBER'",
         ),
     ] = None,
-    free: Annotated[
-        bool, typer.Option("--free", help="Codes may leave the shell of the prior. Default: they may not.")
-    ] = False,
+    free: Annotated[bool, typer.Option("--free", help="Codes may leave the shell of the prior.")] = False,
     system: Annotated[
         str, typer.Option(help="What is trained first, if the store has no such model: as for orch train --model.")
     ] = DEFAULT_SEARCHED,

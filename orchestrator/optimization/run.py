@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from nets.metrics import measure
-from nets.sampling import CHUNK
 from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data import shards
@@ -30,7 +29,7 @@ from physics.model import SpinModel
 from search.constraint import Penalised, check_constraint
 from search.objectives import FunctionObjective, Objective
 from search.optimizer import Optimizer, OptimizerSettings, advance
-from search.scoring import Scorer, shares
+from search.scoring import Scorer, chunk_of, shares
 from search.winner import ranked, valued
 
 COMPARED = 1000  # training configurations that the optimum is held against
@@ -50,7 +49,8 @@ def worker(
     trained = TrainedModel(model, store)
     ready = penalised._replace(objective=with_networks(penalised.objective, trained))
     gradient, observables, labels = optimizer.uses_gradient, optimizer.observables, trained.labels(1)
-    scores = Scorer(trained.decoder, trained.model, ready, gradient, labels, observables, free)
+    chunk = chunk_of(optimizer.population, trained.settings.L)
+    scores = Scorer(trained.decoder, trained.model, ready, gradient, labels, chunk, observables, free)
     return lambda piece: make_here(piece, store) if isinstance(piece, DatasetConfig) else scores.evaluate(piece)
 
 
@@ -119,9 +119,10 @@ def _run(
     log(f"{objective.name} in the latent space of {trained.name}, {optimizer.name}")
     sent = penalised._replace(objective=config.objective)
     arguments = trained.name, store, sent, optimizer, config.free
-    with Pool(name, worker, arguments, -(-optimizer.population // CHUNK), actors) as pool:
+    chunk = chunk_of(optimizer.population, trained.settings.L)
+    with Pool(name, worker, arguments, -(-optimizer.population // chunk), actors) as pool:
         pool.answered()
-        _search(config, name, search, history, pool, held)
+        _search(config, name, search, history, pool, chunk, held)
         cost = dict(zip(("seconds", "cpu_seconds"), np.sum(history, 0)[2:].tolist(), strict=True))
         beside = _rivals(trained, penalised, cost["cpu_seconds"], pool)
     commit(
@@ -161,13 +162,15 @@ def _observed(trained: TrainedModel) -> Mapping[str, pd.Series]:
     return {**{key: pd.Series(values) for key, values in data.items()}, model.defect_column: defects}
 
 
-def _search(config: OptimizeConfig, name: str, search: Optimizer, history: History, pool: Actors, held: Lease) -> None:
+def _search(
+    config: OptimizeConfig, name: str, search: Optimizer, history: History, pool: Actors, chunk: int, held: Lease
+) -> None:
     """The iterations that are left; they are added to ``history``."""
     store, checkpoint = held.store, f"{held.store.work('optima', name)}/{CHECKPOINT}"
     saved, kept = time.monotonic(), len(history)
 
     def evaluate(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        parts = dict(pool.map(shares(codes, pool.answered())))
+        parts = dict(pool.map(shares(codes, pool.answered(), chunk)))
         scores, gradients = zip(*(parts[number] for number in sorted(parts)), strict=True)
         return np.concatenate(scores), None if gradients[0] is None else np.concatenate(gradients)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from driving import environment
 
-from nets.sampling import CHUNK, decode, prior
+from nets.sampling import decode, prior
 from orchestrator.cli import main
 from orchestrator.errors import RequestError
 from orchestrator.optimization import rivals, run
@@ -20,7 +20,6 @@ from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
 from physics.observables import magnetization
 from search.prior import on_shell, thickness
-from search.scoring import LARGEST, shares
 
 
 @pytest.fixture
@@ -158,16 +157,6 @@ def test_an_objective_of_ones_own_is_searched(model, tmp_path, monkeypatch):
     assert told.returncode == 0, told.stderr
     card = json.loads(told.stdout)
     assert card["figures"]["score"] == pytest.approx(spins_of(card["name"], model[1])[0].mean(), abs=1e-5)
-
-
-def test_shares_cut_between_decoding_batches():
-    codes = np.arange(100)[:, None]
-    for parts in (1, 2, 3, 7, 20):
-        pieces = shares(codes, parts)
-        assert np.array_equal(np.concatenate(pieces), codes)
-        assert all(len(piece) % CHUNK == 0 for piece in pieces[:-1])
-    many = shares(np.arange(100_000)[:, None], 2)
-    assert max(map(len, many)) <= LARGEST * CHUNK and sum(map(len, many)) == 100_000
 
 
 def test_an_objective_without_a_number_for_any_code_is_named(diverse, tmp_path, monkeypatch):

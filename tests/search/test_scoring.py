@@ -2,15 +2,18 @@ import numpy as np
 import pytest
 import torch
 
-from nets.sampling import CHUNK, prior
+from nets.sampling import prior
 from physics.chiral import ChiralMagnet
 from search.constraint import Penalised
 from search.objectives import FunctionObjective, parse_objective
 from search.prior import on_shell
-from search.scoring import Scorer
+from search.scoring import LARGEST, Scorer, chunk_of, shares
 
 MAGNET = ChiralMagnet(D=0.6, B=0.2)
 W = torch.randn(6, 3 * 64, generator=torch.Generator().manual_seed(0))
+
+
+CHUNK = 16
 
 
 class Linear:
@@ -22,7 +25,7 @@ class Linear:
 
 def scorer(objective="mz_max", **options):
     chosen = parse_objective(objective) if isinstance(objective, str) else objective
-    return Scorer(Linear(), MAGNET, Penalised(chosen, [], 1.0), labels={}, **{"gradient": True, **options})
+    return Scorer(Linear(), MAGNET, Penalised(chosen, [], 1.0), labels={}, chunk=CHUNK, **{"gradient": True, **options})
 
 
 def test_scores_and_gradients_are_those_of_codes_in_the_shell():
@@ -56,9 +59,21 @@ def test_states_are_not_kept_while_codes_are_scored():
             alive.append(len(z))
             return super().decode(z)
 
-    search = Scorer(Counting(), MAGNET, Penalised(parse_objective("mz_max"), [], 1.0), False, {})
+    search = Scorer(Counting(), MAGNET, Penalised(parse_objective("mz_max"), [], 1.0), False, {}, CHUNK)
     search.evaluate(prior(10 * CHUNK + 3, 6, 0))
     assert max(alive) == CHUNK and len(alive) == 11
+
+
+def test_runs_of_codes_are_cut_between_what_is_decoded_together():
+    codes = np.arange(100)[:, None]
+    for workers in (1, 2, 3, 7, 20):
+        pieces = shares(codes, workers, CHUNK)
+        assert np.array_equal(np.concatenate(pieces), codes)
+        assert all(len(piece) % CHUNK == 0 for piece in pieces[:-1])
+    many = shares(np.arange(100_000)[:, None], 2, CHUNK)
+    assert max(map(len, many)) <= LARGEST * CHUNK and sum(map(len, many)) == 100_000
+    assert chunk_of(32, 32) == 16 and chunk_of(100_000, 32) == 64
+    assert chunk_of(100_000, 128) == 4 and chunk_of(100, 1024) == 1
 
 
 def fails(spins, model):
