@@ -207,6 +207,7 @@ def ensembles_figure(ensembles: Mapping[str, pd.DataFrame], model: SpinModel) ->
     if plane:
         axes[-1].plot(*(first[name] for name in plane), ".", color="0.5", ms=3)
         axes[-1].plot(*(last[name].iloc[0] for name in plane), "r*", ms=12)
+        axes[-1].locator_params(axis="x", nbins=4)
         x, y = (model.observables[name].label for name in plane)
         axes[-1].set(xlabel=x, ylabel=y)
     return figure
