@@ -165,19 +165,11 @@ def test_an_objective_of_ones_own_is_searched(model, tmp_path, monkeypatch):
     assert card["figures"]["score"] == pytest.approx(spins_of(card["name"], model[1])[0].mean(), abs=1e-5)
 
 
-def test_an_objective_without_a_number_for_any_code_is_named(diverse, tmp_path, monkeypatch):
-    function = "def f(spins, model):\n    return spins[:, 2].mean((-2, -1)) * float('nan')\n"
-    (tmp_path / "never_a_number.py").write_text(function)
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"objective never_a_number:f: expected numbers, found none among the first 40"
-    ):
-        search(diverse, objective="never_a_number:f", name="genetic")
-
-
-def test_a_map_that_no_state_lies_on_is_refused(diverse):
-    with pytest.raises(ValueError, match="optimizer archive: expected states within its bounds, found none among"):
-        search(diverse, name="archive", bounds=[[0.9, 1], [5, 6]])
+def test_an_objective_without_a_number_for_any_code_is_named():
+    config = OptimizeConfig(objective="mz_max")
+    with pytest.raises(ValueError, match="objective mz_max: expected numbers, found none among the first 40 values"):
+        run._check_first(config, np.full(40, np.nan), np.full(40, -np.inf))
+    run._check_first(config, np.append(np.full(39, np.nan), 1.0), np.ones(1))
 
 
 def test_truncated_weights_are_one_clear_line(model, tmp_path):
