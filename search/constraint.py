@@ -109,7 +109,10 @@ class Limit(NamedTuple):
 
 
 class Penalised(NamedTuple):
-    """An objective whose score falls where limits are broken, steeply enough that its maximum lies within them.
+    """An objective whose score falls where limits are broken.
+
+    Its maximum lies within them unless the objective gains more than 10 of its spreads for one of the limited
+    observable's; what is kept as found has to keep them in any case, see :func:`search.winner.candidates`.
 
     Attributes:
         spread: standard deviation of the objective in the data.

@@ -18,7 +18,7 @@ from search.constraint import Penalised
 from search.objectives import Objective, checked_value
 
 UNIFORM = 0.99  # length of the mean spin from which on a state is uniform
-KEPT = 1000  # of the states that a search ends with
+KEPT_SITES = 2**22  # of the states that a search ends with: 4,096 at L = 32
 
 
 def valued(spins: Tensor, model: SpinModel, objective: Objective) -> pd.DataFrame:

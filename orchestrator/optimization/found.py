@@ -20,7 +20,7 @@ from orchestrator.training.trained import TrainedModel
 from search.constraint import Penalised
 from search.optimizer import Optimizer
 from search.prior import on_shell
-from search.winner import KEPT, candidates, figures_of, judged, remarks, valued
+from search.winner import KEPT_SITES, candidates, figures_of, judged, remarks, valued
 
 GENERATED = 100  # states of the prior that those found are held against, as many as in 2022
 MILESTONES = 6  # iterations, evenly in their logarithm, whose best state is shown
@@ -63,7 +63,7 @@ def commit(
         others, parents: rivals and the data sets that they made.
     """
     model, objective = trained.model, penalised.objective
-    codes, spins = _states(search.result().codes[:KEPT], config.free, trained)
+    codes, spins = _states(search.result().codes[: KEPT_SITES // trained.settings.L**2], config.free, trained)
     table, order = candidates(codes, spins, model, penalised)
     codes, spins = codes[order], spins[order]
     winner = judged(figures_of(table), spins[0], model, objective, held_out)
