@@ -21,9 +21,9 @@ from orchestrator.config import PRESETS
 
 SEED = 20_240_501
 COMMANDS = typer.main.get_command(app).commands
-LEFT_OUT = ("open",)  # which starts a browser
+LEFT_OUT = "open", "doctor"  # which start a browser, and Ray
 COMMON = ("dry_run", "help", "settings", "config", "store", "space")
-NO_SETTING = ("scale", "mask", "actors", "to", "as_json", "quick", "gpu", "model", "data", "workers", *COMMON)
+NO_SETTING = ("watch", "scale", "mask", "actors", "to", "as_json", "quick", "gpu", "model", "data", "workers", *COMMON)
 
 
 class Raw(str):

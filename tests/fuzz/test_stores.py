@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -17,13 +18,14 @@ from orchestrator.analysis import run as analysis
 from orchestrator.analysis.request import MapConfig
 from orchestrator.data.run import make_here
 from orchestrator.lease import lease
-from orchestrator.optimization import run as optimization
+from orchestrator.optimization.found import History, commit
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.store import Store
 from orchestrator.training import loop
 from orchestrator.training.request import TrainConfig
 from orchestrator.training.trained import TrainedModel
-from search.optimizer import Candidates
+from search.constraint import Penalised
+from search.winner import ranked, valued
 
 CASES = 500
 QUICK = 10
@@ -38,9 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
     name, _ = loop.make(training, store, page=True)
     analysis.run("map", MapConfig(points=21), name, store)
     trained = TrainedModel(name, store)
-    found = Candidates(np.zeros((1, trained.settings.latent), np.float32), np.ones(1))
-    states = torch.zeros(4, 3, 16, 16)
-    optimization._commit(OptimizeConfig(), trained, found, [(1.0, 1.0)] * 3, (states, states), 1.0)
+    optimum(trained)
     unfinished = training.model_copy(update={"seed": 1})
     with pytest.raises(KeyboardInterrupt), lease(store, "models", unfinished.name) as held:
         checkpoint = f"{store.work('models', unfinished.name)}/checkpoint.safetensors"
@@ -48,6 +48,19 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
         held.report(1, 2, "steps")
         raise KeyboardInterrupt
     return store
+
+
+def optimum(trained: TrainedModel) -> None:
+    """One of a search of an iteration, without rivals."""
+    config, model, states = OptimizeConfig(iterations=1), trained.model, torch.zeros(4, 3, 16, 16)
+    search, penalised = config.optimizer.start(trained.settings.latent, 0), Penalised(config.objective, [], 1.0)
+    codes = search.ask()
+    search.tell(codes, np.zeros(len(codes)), np.zeros_like(codes))
+    history = History([(1.0, 1.0, 1.0, 1.0)], [codes[0]])
+    data = {"training": ranked(states, model, penalised)[0], "held_out": valued(states, model, config.objective)}
+    observed = {name: data["held_out"][name] for name in model.observables}
+    cost = {"seconds": 1.0, "cpu_seconds": 1.0}
+    commit(config, trained, penalised, search, history, observed, data, states, cost, pd.DataFrame(), [])
 
 
 def damage(rng: random.Random, root: Path) -> tuple[str, Path]:

@@ -186,7 +186,7 @@ def test_all_problems_are_named_at_once():
 
 def test_elite_must_leave_room():
     assert "elite: expected less than the population of 10, found 10" in refused(
-        OptimizeConfig, **{"optimizer.elite": 10, "optimizer.population": 10}
+        OptimizeConfig, **{"optimizer.name": "genetic", "optimizer.elite": 10, "optimizer.population": 10}
     )
 
 
