@@ -43,6 +43,8 @@ ENERGY_OF_DATA = Constraint("energy", "<", None)
 def parse_constraint(text: str) -> Constraint:
     """Such as "nodal_points = 0", "energy < -0.040" or "energy < data"; ``<=`` and ``>=`` are as ``<`` and ``>``.
 
+    "energy < inf" is never broken: no limit of the energy.
+
     Raises:
         ValueError: it is not of that form.
     """
@@ -54,7 +56,8 @@ def parse_constraint(text: str) -> Constraint:
         value = None if bound == DATA and relation[0] != "=" else float(bound)
     except ValueError:
         value = math.nan
-    if value is not None and not math.isfinite(value):
+    never_broken = {"<": math.inf, ">": -math.inf}.get(relation[0])
+    if value is not None and not math.isfinite(value) and value != never_broken:
         raise ValueError(f"{cut(text)}: expected a number or data (with < or >), found {cut(bound)!r}")
     return Constraint(name, relation[0], value)
 

@@ -29,6 +29,7 @@ def tilted(mz):
         ("nodal_points=0", Constraint("nodal_points", "=", 0)),
         (" mz >= 1e-3 ", Constraint("mz", ">", 1e-3)),
         ("energy < data", Constraint("energy", "<", None)),
+        ("energy < inf", Constraint("energy", "<", float("inf"))),
     ],
 )
 def test_a_constraint_is_read_from_text_and_written_to_it(text, expected):
@@ -37,7 +38,19 @@ def test_a_constraint_is_read_from_text_and_written_to_it(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "energy", "energy < ", "energy < low", "energy ! 3", "energy = data", "< 3", "mz < nan", "mz < inf"]
+    "text",
+    [
+        "",
+        "energy",
+        "energy < ",
+        "energy < low",
+        "energy ! 3",
+        "energy = data",
+        "< 3",
+        "mz < nan",
+        "mz > inf",
+        "mz = inf",
+    ],
 )
 def test_what_is_no_constraint_is_refused(text):
     with pytest.raises(ValueError, match="expected"):
@@ -58,6 +71,14 @@ def test_violations_are_in_standard_deviations_of_the_data():
     at = Limit.of(parse_constraint("nodal_points = 2"), DATA)  # of data that are all alike the unit is 1
     torch.testing.assert_close(at.violation(tilted([0.5]), MAGNET), torch.tensor([2.0]))
     assert Limit.of(parse_constraint("energy < data"), DATA).bound == -0.16
+
+
+def test_a_limit_at_infinity_is_never_broken():
+    free = Penalised.of(parse_objective("mz_max"), [parse_constraint("energy < inf")], DATA, DATA["mz"])
+    spins = tilted([0.2, 0.9]).requires_grad_()
+    assert not free.broken(spins, MAGNET).any()
+    torch.testing.assert_close(free.score(spins, MAGNET), torch.tensor([0.2, 0.9]))
+    assert torch.autograd.grad(free.score(spins, MAGNET).sum(), spins)[0].isfinite().all()
 
 
 def test_within_its_limits_the_score_is_the_objectives_and_beyond_it_falls_steeply():
