@@ -49,8 +49,8 @@ def diverse(swept) -> tuple[str, Store]:
 
 OPTIMIZERS = [
     {"name": "memetic", "population": 16},
-    {"name": "genetic"},
-    {"name": "sep-cma-es"},
+    pytest.param({"name": "genetic"}, marks=pytest.mark.slow),
+    pytest.param({"name": "sep-cma-es"}, marks=pytest.mark.slow),
     {"name": "archive", "bounds": [[-1, 1], [-1, 1]]},
 ]
 
