@@ -142,7 +142,6 @@ def ribs_archive(trained: TrainedModel, ours: Archive, seconds: float) -> np.nda
     archive = GridArchive(solution_dim=d, dims=dims, ranges=list(settings.bounds or ()), seed=0)
     emitter = IsoLineEmitter(
         archive,
-        x0=np.zeros(d),
         iso_sigma=settings.isotropic,
         line_sigma=settings.line,
         batch_size=settings.population,

@@ -153,6 +153,7 @@ class Pool(Generic[Piece, Result]):
         size: how many pieces there are to do at once.
         actors: how many work side by side at most, if a person said so.
         gpu: each takes a GPU instead of a CPU.
+        cpus: that each takes otherwise; 0 of those that have actors of their own.
 
     Attributes:
         most: actors that had answered, when they were most.
@@ -166,11 +167,12 @@ class Pool(Generic[Piece, Result]):
         size: int,
         actors: int | None = None,
         gpu: bool = False,
+        cpus: float = 1,
     ):
         self.what, self.most = what, 0
         self._pickled = cloudpickle.dumps((make, tuple(arguments)))
         self._size = min(size, actors or MOST_ACTORS)
-        self._takes = {"num_cpus": 0, "num_gpus": 1} if gpu else {"num_cpus": 1}
+        self._takes = {"num_cpus": 0, "num_gpus": 1} if gpu else {"num_cpus": cpus}
         self._calls: dict[Any, tuple[Any, int | None]] = {}  # actor and piece, None of one that is asked to answer
         self._idle: list[Any] = []
         self._actors: set[Any] = set()
@@ -276,6 +278,27 @@ class Pool(Generic[Piece, Result]):
 
     def _failure(self, what: str, error: RayError) -> FailedError:
         return FailedError(f"{self.what}: {what} ({reason(error)}); kept: {kept_so_far() or 'what was whole'}")
+
+
+class Alone(Generic[Piece, Result]):
+    """The work of a :class:`Pool` done in this process, one piece after the other."""
+
+    most = 1
+
+    def __init__(self, make: Callable[..., Callable[[Piece], Result]], arguments: Sequence[Any]):
+        self._work = make(*arguments)
+
+    def __enter__(self) -> Alone[Piece, Result]:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return
+
+    def map(self, pieces: Sequence[Piece]) -> Iterator[tuple[int, Result]]:
+        yield from ((number, self._work(piece)) for number, piece in enumerate(pieces))
+
+    def answered(self) -> int:
+        return 1
 
 
 def cause_of(error: RayTaskError) -> Exception:

@@ -1,11 +1,10 @@
 r"""A map of what a model can make: the code of highest score in every cell of two observables (MAP-Elites).
 
-Each iteration draws codes from the archive.  Half of them are varied along the line to another code,
+Half of the codes of an iteration are elites varied along the line to another elite,
 
 .. math:: z' = z + \sigma_i x + \sigma_l (z_2 - z) y, \qquad x \sim N(0, 1)^d, \; y \sim N(0, 1),
 
-and half along gradients, as with the emitter of OMG-MEGA: z' = z + |c_0| g_0 + c_1 g_1 + c_2 g_2, c ~ N(0, \sigma_g),
-with g_0 the gradient of the score and g_1, g_2 those of the observables, each of length 1.
+and half belong to climbs along the gradients of score and observables, see :mod:`search.climb`.
 
 Source: Mouret and Clune (2015); Vassiliades and Mouret, "Discovering the elite hypervolume by leveraging interspecies
 correlation" (2018); Fontaine and Nikolaidis, "Differentiable quality diversity" (2021).
@@ -20,6 +19,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, PositiveFloat, model_validator
 
+from search.climb import STATE, Climb
 from search.optimizer import (
     Candidates,
     Optimizer,
@@ -32,6 +32,7 @@ from search.optimizer import (
 )
 
 BEYOND = 1.0  # how far the map reaches past the data on either side, in units of their range
+CLIMBED = 8  # codes of a climb in an iteration
 ARRAYS = ("cells", "codes", "values", "gradients", "generator")  # names in a state
 
 Interval = tuple[float, float]
@@ -45,12 +46,13 @@ class ArchiveSettings(OptimizerSettings):
         bounds: of the map along each; by default those of the data, and as much again on either side.
         cells: along each axis.
         isotropic, line: sigma_i and sigma_l.
-        gradient: sigma_g, in units of the length of a code of the prior, sqrt(d).
+        gradient: width of the first Gaussian of a climb's steps, in units of a code's length in the prior, sqrt(d).
     """
 
+    recipe_version: ClassVar[int] = 2  # 1: steps along gradients of fixed width
     uses_gradient: ClassVar[bool] = True
     name: Literal["archive"] = "archive"
-    population: Annotated[int, Field(ge=2, le=10**5)] = 64
+    population: Annotated[int, Field(ge=8, le=10**5)] = 64
     axes: tuple[str, str] = ("mz", "energy")
     bounds: tuple[Interval, Interval] | None = None
     cells: Annotated[int, Field(ge=2, le=200)] = 32
@@ -70,6 +72,12 @@ class ArchiveSettings(OptimizerSettings):
     @property
     def observables(self) -> tuple[str, ...]:
         return self.axes
+
+    @property
+    def climbs(self) -> tuple[int, int]:
+        """How many climb, and codes of each: together half of the population."""
+        codes = min(CLIMBED, self.population // 2)
+        return self.population // 2 // codes, codes
 
     def over(self, data: Mapping[str, pd.Series]) -> ArchiveSettings:
         bounds = self.bounds or tuple(_around(data[axis]) for axis in self.axes)
@@ -103,20 +111,19 @@ class Archive(Optimizer):
         self.cells = np.empty(0, np.int64)
         self.codes, self.values = np.empty((0, latent_dim), np.float32), np.empty((0, 3))
         self._gradients = np.empty((0, 3, latent_dim), np.float32)
+        self._climbs: list[Climb] = []
 
     def ask(self) -> np.ndarray:
-        settings, n, d = self.settings, self.settings.population, self._latent
+        settings, d = self.settings, self._latent
         if not len(self.cells):
-            return self._rng.standard_normal((n, d), np.float32)
+            return self._rng.standard_normal((settings.population, d), np.float32)
+        n = settings.population - np.prod(settings.climbs)
         chosen, other = self._rng.integers(len(self.cells), size=(2, n))
         z, toward = self.codes[chosen], self.codes[other]
         isotropic, along = self._rng.standard_normal((n, d)), self._rng.standard_normal((n, 1))
         lines = z + settings.isotropic * isotropic + settings.line * along * (toward - z)
-        slopes = self._gradients[chosen]
-        steps = settings.gradient * np.sqrt(d) * self._rng.standard_normal((n, 3, 1))
-        steps[:, 0] = np.abs(steps[:, 0])
-        climbs = z + (steps * slopes / np.maximum(np.linalg.norm(slopes, axis=-1, keepdims=True), 1e-12)).sum(1)
-        return np.where(np.arange(n)[:, None] % 2 == 0, lines, climbs).astype(np.float32)
+        climbs = (climb.ask(int(self._rng.integers(2**32))) for climb in self._climbs)
+        return np.concatenate((lines, *climbs)).astype(np.float32)
 
     def tell(self, codes: np.ndarray, scores: np.ndarray, gradients: np.ndarray | None = None) -> None:
         """Keep what is the best of its cell.
@@ -130,20 +137,52 @@ class Archive(Optimizer):
         """
         if gradients is None or np.ndim(scores) != 2:
             raise ValueError("archive: expected two observables beside the score, and gradients, found none")
-        assert self.settings.bounds is not None
-        low, high = np.array(self.settings.bounds).T
-        size = self.settings.cells
-        place = np.floor((scores[:, 1:] - low) / (high - low) * size)
-        inside = (np.isfinite(scores).all(1)) & ((place >= 0) & (place < size)).all(1)
-        number = (place[inside] @ (1, size)).astype(np.int64)
+        number = self._cells_of(scores)
         slopes = np.nan_to_num(gradients, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
-        cells = np.concatenate((self.cells, number))
+        gains = self._gains(number, scores[:, 0])
+        inside = number >= 0
+        cells = np.concatenate((self.cells, number[inside]))
         values = np.concatenate((self.values, scores[inside].astype(float)))
         best = np.lexsort((np.arange(len(cells)), -values[:, 0], cells))  # of equal scores the older
         first = best[np.unique(cells[best], return_index=True)[1]]
         self.cells, self.values = cells[first], values[first]
         self.codes = np.concatenate((self.codes, codes[inside]))[first]
         self._gradients = np.concatenate((self._gradients, slopes[inside]))[first]
+        self._go_on(codes, slopes, gains)
+
+    def _cells_of(self, scores: np.ndarray) -> np.ndarray:
+        """The number of the cell of each ``(m, 3)``, -1 outside of the map."""
+        assert self.settings.bounds is not None
+        low, high = np.array(self.settings.bounds).T
+        size = self.settings.cells
+        place = np.floor((scores[:, 1:] - low) / (high - low) * size)
+        inside = (np.isfinite(scores).all(1)) & ((place >= 0) & (place < size)).all(1)
+        return np.where(inside, np.where(inside[:, None], place, 0) @ (1, size), -1).astype(np.int64)
+
+    def _gains(self, number: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """What codes bring: whether their cell was empty, and how far its score goes up, ``(m, 2)``; else -inf."""
+        at = np.searchsorted(self.cells, number)
+        filled = np.append(self.cells, -1)[at] == number
+        former = np.append(self.values[:, 0], 0.0)[at]
+        gains = np.stack((~filled, np.where(filled, scores - former, scores)), 1).astype(float)
+        return np.where((number >= 0)[:, None], gains, -np.inf)
+
+    def _go_on(self, codes: np.ndarray, slopes: np.ndarray, gains: np.ndarray) -> None:
+        """Climbs learn from what their codes, the last of those told, have brought, or begin anew."""
+        climbs, climbed = self.settings.climbs
+        if not self._climbs and len(self.cells):
+            self._climbs = [self._begun() for _ in range(climbs)]
+            return
+        for i, own in enumerate(np.split(np.arange(len(codes))[-climbs * climbed :], len(self._climbs) or 1)):
+            order = np.lexsort(-gains[own].T[::-1])
+            if (gains[own[order[0]]] > 0).any():
+                self._climbs[i].tell(codes[own], slopes[own], np.argsort(order))
+            else:
+                self._climbs[i] = self._begun()
+
+    def _begun(self) -> Climb:
+        elite = self._rng.integers(len(self.cells))
+        return Climb(self.codes[elite], self._gradients[elite], self.settings.climbs[1], self.settings.gradient)
 
     def result(self) -> Candidates:
         """All filled cells, the best score first."""
@@ -152,12 +191,19 @@ class Archive(Optimizer):
 
     def state(self) -> State:
         content = self.cells, self.codes, self.values, self._gradients, generator_state(self._rng)
-        return dict(zip(ARRAYS, content, strict=True))
+        climbs = [
+            (f"{i}.{name}", value) for i, climb in enumerate(self._climbs) for name, value in climb.state().items()
+        ]
+        return {**dict(zip(ARRAYS, content, strict=True)), **dict(climbs)}
 
     def restore(self, state: State) -> None:
-        check_names(state, ARRAYS)
-        m, d = np.size(state["cells"]), self._latent
+        (climbs, climbed), m, d = self.settings.climbs, np.size(state.get("cells", ())), self._latent
+        check_names(state, (*ARRAYS, *(f"{i}.{name}" for i in range(climbs if m else 0) for name in STATE)))
         cells, codes = numbers(state, "cells", (m,), np.int64), numbers(state, "codes", (m, d))
         values, slopes = numbers(state, "values", (m, 3), np.float64), numbers(state, "gradients", (m, 3, d))
-        self._rng = generator_of(state)
+        rng = generator_of(state)
+        begun = [Climb(codes[0], slopes[0], climbed, self.settings.gradient) for _ in range(climbs if m else 0)]
+        for i, climb in enumerate(begun):
+            climb.restore({name: state[f"{i}.{name}"] for name in STATE})
         self.cells, self.codes, self.values, self._gradients = cells, codes, values, slopes
+        self._rng, self._climbs = rng, begun

@@ -20,6 +20,7 @@ from search.optimizer import (
 )
 
 WORST = 1e300  # cost of a score that is not finite: last in rank
+LEARNED = ("_mean", "_sigma", "_C", "_p_sigma", "_pc")  # attributes of the library's strategies
 KEPT = ("seed", "told", "best", "best_score", "codes", "scores")  # names in a state, beside those of the distribution
 
 
@@ -33,7 +34,6 @@ class CMASettings(OptimizerSettings):
     """
 
     strategy: ClassVar[Any] = CMA
-    learned: ClassVar[tuple[str, ...]] = ("_mean", "_sigma", "_C", "_p_sigma", "_pc")
     name: Literal["cma-es"] = "cma-es"
     population: Annotated[int, Field(ge=4, le=10**5)] = 32
     sigma: PositiveFloat = 1.0
@@ -47,6 +47,25 @@ class SepCMASettings(CMASettings):
 
     strategy: ClassVar[Any] = SepCMA
     name: Literal["sep-cma-es"] = "sep-cma-es"  # type: ignore[assignment]
+
+
+def draw(strategy: Any, seed: int) -> np.ndarray:
+    """A generation ``(population, d)``, which depends on the seed and on what the strategy has learned."""
+    strategy.reseed_rng(seed)
+    return np.array([strategy.ask() for _ in range(strategy.population_size)])
+
+
+def learned(strategy: Any) -> list[np.ndarray]:
+    """Numbers that :func:`learn_again` takes under the names :data:`LEARNED`."""
+    return [np.array(getattr(strategy, name)) for name in LEARNED]
+
+
+def learn_again(strategy: Any, state: State, generation: int) -> None:
+    """Give a new strategy what another had learned until a generation; ValueError if the state has none that fits."""
+    found = {name: numbers(state, name, np.shape(getattr(strategy, name)), np.float64) for name in LEARNED}
+    for name, value in found.items():
+        setattr(strategy, name, value if value.ndim else float(value))
+    strategy._g = generation
 
 
 class CovarianceAdaptation(Optimizer):
@@ -64,8 +83,7 @@ class CovarianceAdaptation(Optimizer):
 
     def ask(self) -> np.ndarray:
         drawn = np.random.SeedSequence((self._seed, self._strategy.generation)).generate_state(1)
-        self._strategy.reseed_rng(int(drawn[0]))
-        return np.array([self._strategy.ask() for _ in range(self._shape[0])], np.float32)
+        return draw(self._strategy, int(drawn[0])).astype(np.float32)
 
     def tell(self, codes: np.ndarray, scores: np.ndarray, gradients: np.ndarray | None = None) -> None:
         told = finite_or_last(scores)
@@ -83,19 +101,13 @@ class CovarianceAdaptation(Optimizer):
     def state(self) -> State:
         numbers_kept = np.array(self._seed), np.array(self._strategy.generation)
         kept = *numbers_kept, self._best, np.array(self._best_score), self._codes, self._scores
-        learned = {name.strip("_"): np.array(getattr(self._strategy, name)) for name in self._settings.learned}
-        return {**dict(zip(KEPT, kept, strict=True)), **learned}
+        return {**dict(zip(KEPT, kept, strict=True)), **dict(zip(LEARNED, learned(self._strategy), strict=True))}
 
     def restore(self, state: State) -> None:
-        strategy = self._started()
-        shapes = {name: np.shape(getattr(strategy, name)) for name in self._settings.learned}
-        check_names(state, (*KEPT, *(name.strip("_") for name in shapes)))
-        (population, d), told = self._shape, int(numbers(state, "told", (), np.int64))
+        check_names(state, (*KEPT, *LEARNED))
+        strategy, (population, d), told = self._started(), self._shape, int(numbers(state, "told", (), np.int64))
+        learn_again(strategy, state, told)
         rows = population if told else 0
-        for name, shape in shapes.items():
-            found = numbers(state, name.strip("_"), shape, np.float64)
-            setattr(strategy, name, found if shape else float(found))
-        strategy._g = told
         codes, scores = numbers(state, "codes", (rows, d)), numbers(state, "scores", (rows,), np.float64)
         best, best_score = numbers(state, "best", (d,)), float(numbers(state, "best_score", (), np.float64))
         self._seed = int(numbers(state, "seed", (), np.int64))

@@ -18,6 +18,7 @@ from search.archive import Archive
 
 ZOOM = 8  # sites on each side of a defect
 REACH = 30  # steps on each side of a barrier
+LETTERS = "abcdef"  # of states along a front
 TILES = 8  # pictures along each edge of an archive
 
 
@@ -243,6 +244,30 @@ def archive_figure(
         inside = (corner[0], corner[0] + 0.94 * wide, corner[1], corner[1] + 0.94 * high)
         right.imshow(model.colors(spins[first]), origin="lower", extent=inside, aspect="auto", interpolation="nearest")
     right.set(xlim=bounds[0], ylim=bounds[1])
+    return figure
+
+
+def front_figure(
+    table: pd.DataFrame, data: pd.DataFrame, picked: Sequence[int], model: SpinModel, name: str, against: str
+) -> Figure:
+    """States of a front in the plane of the objective and one other value, among the data; letters where some lie.
+
+    Args:
+        table, data: with the columns score and ``against``; of the table also within.
+        picked: rows of the table that have letters.
+    """
+    figure, axis = figure_of(1, 1, (6.4, 4.4))
+    axis.plot(data["score"], data[against], ".", color="0.75", ms=3, label="training data")
+    front = table[table["within"]].sort_values("score")
+    axis.plot(front["score"], front[against], "k.-", ms=5, lw=1, label="front")
+    axis.plot(*(table.loc[~table["within"], key] for key in ("score", against)), "kx", ms=4, label="beyond the limits")
+    for letter, row in zip(LETTERS, picked, strict=False):
+        place = table["score"].iloc[row], table[against].iloc[row]
+        axis.plot(*place, "o", color="red", ms=5)
+        axis.annotate(letter, place, (5, 5), textcoords="offset points", color="red")
+    axis.set(xlabel=name, ylabel=model.observables[against].label)
+    axis.legend(fontsize="small")
+    axis.grid(alpha=0.3)
     return figure
 
 

@@ -43,6 +43,7 @@ class GeneticSettings(OptimizerSettings):
     Source: latent optimization (2022), "Genetic algorithm".
     """
 
+    takes_migrants: ClassVar[bool] = True
     recipe_version: ClassVar[int] = 2  # 1: the exponential wheel
     name: Literal["genetic"] = "genetic"
     pressure: PositiveFloat = 8.0
@@ -121,6 +122,12 @@ class Genetic(Optimizer):
         elite = self._settings.elite if len(self.codes) else 0
         codes = np.concatenate((self.codes[:elite], codes))
         scores = np.concatenate((self.scores[:elite], finite_or_last(scores)))
+        order = np.argsort(-scores, kind="stable")
+        self.codes, self.scores = codes[order], scores[order]
+
+    def receive(self, codes: np.ndarray, scores: np.ndarray) -> None:
+        codes = np.concatenate((self.codes[: len(self.codes) - len(codes)], codes))
+        scores = np.concatenate((self.scores[: len(self.scores) - len(scores)], scores))
         order = np.argsort(-scores, kind="stable")
         self.codes, self.scores = codes[order], scores[order]
 

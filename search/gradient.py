@@ -33,6 +33,7 @@ class GradientSettings(OptimizerSettings):
     """
 
     uses_gradient: ClassVar[bool] = True
+    takes_migrants: ClassVar[bool] = True
     recipe_version: ClassVar[int] = 2  # 1: Adam of torch, other roundings
     name: Literal["gradient"] = "gradient"
     learning_rate: PositiveFloat = 1e-2
@@ -70,6 +71,12 @@ class Gradient(Optimizer):
         self._best = np.where(better[:, None], self._codes, self._best)
         self._best_scores = np.where(better, told, self._best_scores)
         self._codes = self._codes + self._adam.step(gradients)
+
+    def receive(self, codes: np.ndarray, scores: np.ndarray) -> None:
+        worst = np.argsort(self._best_scores, kind="stable")[: len(codes)]
+        self._codes, self._best, self._best_scores = self._codes.copy(), self._best.copy(), self._best_scores.copy()
+        self._codes[worst], self._best[worst], self._best_scores[worst] = codes, codes, scores
+        self._adam.forget(worst)
 
     def result(self) -> Candidates:
         """The best of each code's way, the best code first; without codes that have no score yet."""

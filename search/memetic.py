@@ -25,6 +25,7 @@ class MemeticSettings(OptimizerSettings):
     """
 
     uses_gradient: ClassVar[bool] = True
+    takes_migrants: ClassVar[bool] = True
     name: Literal["memetic"] = "memetic"
     population: Annotated[int, Field(ge=2, le=10**7)] = 32
     learning_rate: PositiveFloat = 0.1

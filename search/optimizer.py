@@ -51,6 +51,10 @@ class Optimizer(ABC):
     @abstractmethod
     def result(self) -> Candidates: ...
 
+    def receive(self, codes: np.ndarray, scores: np.ndarray) -> None:
+        """Codes of another search with their scores take the place of the worst, where settings say it takes them."""
+        raise NotImplementedError
+
     @abstractmethod
     def state(self) -> State:
         """All that the search goes on from; :meth:`restore` takes it."""
@@ -69,10 +73,12 @@ class OptimizerSettings(Tagged, ABC):
 
     Attributes:
         uses_gradient: whether it is told gradients.
+        takes_migrants: whether it has :meth:`Optimizer.receive`.
         population: codes that are scored together.
     """
 
     uses_gradient: ClassVar[bool] = False
+    takes_migrants: ClassVar[bool] = False
     population: Annotated[int, Field(ge=2, le=10**7)] = 100
 
     @property
@@ -162,6 +168,8 @@ OPTIMIZERS: Registry[OptimizerSettings] = Registry(
         "cma-es": "search.cma_es:CMASettings",
         "sep-cma-es": "search.cma_es:SepCMASettings",
         "archive": "search.archive:ArchiveSettings",
+        "islands": "search.islands:IslandsSettings",
+        "pareto": "search.pareto:ParetoSettings",
     },
 )
 

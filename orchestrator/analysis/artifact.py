@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -30,24 +29,40 @@ def plan(kind: str, config: BaseModel, of: Sequence[str]) -> list[str]:
 
 
 class Found(NamedTuple):
-    """What an analysis finds: figures for its card, a table for a Parquet file, sections for its page, other files."""
+    """What an analysis finds.
+
+    Attributes:
+        figures: for its card.
+        table: for a Parquet file.
+        sections: of its page.
+        files: others, by name.
+        parents: artifacts that it was made from, besides the models.
+    """
 
     figures: dict[str, Any]
     table: pd.DataFrame
     sections: list[Section]
     files: Mapping[str, bytes] = MappingProxyType({})
+    parents: Sequence[str] = ()
 
 
 def run(
-    kind: str, config: Settings, of: Sequence[str], store: Store, analyse: Callable[[], Found], subject: str = ""
+    kind: str,
+    config: Settings,
+    of: Sequence[str],
+    store: Store,
+    analyse: Callable[[], Found],
+    subject: str = "",
+    command: str = "",
 ) -> tuple[str, dict[str, Any]]:
     """Name and card of an analysis of the models ``of``, which ``analyse`` makes unless it is in the store.
 
     Args:
         subject: what the command is given besides the models, for the page.
+        command: that makes it, if not ``orch KIND MODELS SUBJECT``.
     """
     name = analysis_name(kind, config, of)
-    command = " ".join(["orch", kind, *of, *([subject] if subject else []), "--config"])
+    command = f"{command or ' '.join(['orch', kind, *of, *([subject] if subject else [])])} --config"
     parents = [f"models/{model}" for model in of]
     return made(store, "analyses", name, lambda _: _commit(name, kind, config, of, store, analyse(), command), parents)
 
@@ -55,10 +70,8 @@ def run(
 def _commit(
     name: str, kind: str, config: Settings, of: Sequence[str], store: Store, found: Found, command: str
 ) -> None:
-    parquet = io.BytesIO()
-    found.table.to_parquet(parquet, index=False)
     numbers = {key: value for key, value in found.figures.items() if isinstance(value, int | float)}
-    parents = [f"models/{model}" for model in of]
+    parents = [*(f"models/{model}" for model in of), *found.parents]
     card = {
         "kind": "analysis",
         "config": {"analysis": kind, **config.model_dump(mode="json")},
@@ -69,4 +82,6 @@ def _commit(
     source = origin(store, "analyses", name, config, command, parents)
     sections = [*found.sections, Section("Figures", rows=listed(numbers))]
     files = drawn(lambda: page(f"{kind} of {', '.join(of)}", "", sections, source), config)
-    store.commit("analyses", name, card, {**files, f"{kind}.parquet": parquet.getvalue(), **found.files})
+    store.commit(
+        "analyses", name, card, {**files, f"{kind}.parquet": found.table.to_parquet(index=False), **found.files}
+    )

@@ -12,17 +12,25 @@ from orchestrator.options import Common, Job, Setting, making
 
 if TYPE_CHECKING:
     from orchestrator.data.request import DatasetConfig
-    from orchestrator.optimization.request import OptimizeConfig
+    from orchestrator.optimization.request import SearchesConfig
+    from orchestrator.store import Store
+    from physics.model import SpinModel
 
 PANEL = "Search"
 DEFAULT_SEARCHED = "vae"
 
 SEARCH = [
-    Setting("objective", str, "<observable>_max or _min, another name, a weighted sum, or module:function.", "mz_max"),
+    Setting(
+        "objective",
+        list[str],
+        "<observable>_max or _min, another name, a weighted sum, or module:function; repeatable.",
+        "mz_max",
+    ),
+    Setting("seeds", int, "Searches of each objective, with as many seeds.", 1),
     Setting(
         "optimizer.name",
         str,
-        "memetic, genetic, gradient, stochastic, cma-es, sep-cma-es, archive, or module:Class.",
+        "memetic, genetic, gradient, stochastic, cma-es, sep-cma-es, archive, pareto, islands, or module:Class.",
         "memetic",
         "--optimizer",
     ),
@@ -54,44 +62,66 @@ def optimize(
     actors: ActorsOption = None,
 ) -> Job:
     """Search the latent space of a model for states that its data do not hold."""
-    from orchestrator.optimization import run
-    from orchestrator.optimization.request import OptimizeConfig
+    from orchestrator.optimization.request import SearchesConfig
     from orchestrator.training.selection import one
     from orchestrator.training.trained import TrainedModel, best
 
     options: dict[str, Any] = {"subject_to": tuple(subject_to)} if subject_to else {}
     options |= {"free": True} if free else {}
     scale = common.scale if common.config is not None else None
-    config = replace(common, scale=scale).request(OptimizeConfig, options)
+    config = replace(common, scale=scale).request(SearchesConfig, options)
     target = common.target
     name = best(target, lambda data: _fits(config, data)) if model is None else one(model, target)
     if name is None:
         return _after_training(common, config, system, actors)
     trained = TrainedModel(name, target)
-    run.check(config, trained.model, trained.settings.L)
+    _check(config, trained.model, trained.settings.L)
+    return _job(config, name, target, actors)
+
+
+def _job(config: SearchesConfig, model: str, store: Store, actors: int | None) -> Job:
+    """One search, or several side by side."""
+    from orchestrator.optimization import run, several
+
+    if len(config.each) == 1:
+        alone = config.each[0]
+        return Job(
+            "optima",
+            store,
+            lambda: run.plan(alone, model, store),
+            lambda: run.run(alone, model, store, actors),
+            alone.name_in(model),
+        )
     return Job(
-        "optima",
-        target,
-        lambda: run.plan(config, name, target),
-        lambda: run.run(config, name, target, actors),
-        config.name_in(name),
+        "analyses",
+        store,
+        lambda: several.plan(config, model),
+        lambda: several.run(config, model, store, actors),
+        several.name_in(config, model),
     )
 
 
-def _fits(config: OptimizeConfig, data: DatasetConfig) -> bool:
+def _check(config: SearchesConfig, model: SpinModel, L: int) -> None:
+    """Raise RequestError unless states have everything that is asked for."""
+    from orchestrator.optimization import run
+
+    for each in config.each:
+        run.check(each, model, L)
+
+
+def _fits(config: SearchesConfig, data: DatasetConfig) -> bool:
     """Whether states like the data have the objective, in no field: in one the best of most are all spins along it."""
     from orchestrator.errors import RequestError
-    from orchestrator.optimization import run
     from physics.symmetry import is_even
 
     try:
-        run.check(config, data.hamiltonian, data.L)
+        _check(config, data.hamiltonian, data.L)
     except RequestError:
         return False
     return is_even(data.hamiltonian, data.L)
 
 
-def _after_training(common: Common, config: OptimizeConfig, system: str, actors: int | None) -> Job:
+def _after_training(common: Common, config: SearchesConfig, system: str, actors: int | None) -> Job:
     """The search in a model that is trained first."""
     from orchestrator.config import shipped_file
     from orchestrator.console import log
@@ -102,18 +132,16 @@ def _after_training(common: Common, config: OptimizeConfig, system: str, actors:
 
     plain, target = replace(common, config=None, settings=None, given={}, seed=None), common.target
     first = plain.request(TrainConfig, None, shipped_file("systems", system), references(plain))
-    run.check(config, first.dataset.hamiltonian, first.dataset.L)
+    _check(config, first.dataset.hamiltonian, first.dataset.L)
+    search = _job(config, first.name, target, actors)
 
     def trained_first() -> tuple[str, dict[str, Any]]:
         log(f"{target.root}: no model of data in no field yet; training {system} first")
-        name, _ = training.run(first, target)
-        return run.run(config, name, target, actors)
+        training.run(first, target)
+        return search.run()
 
     def planned() -> list[str]:
-        return [
-            f"no model of data in no field yet; first {system}",
-            *training.plan(first, target),
-            *run.outline(config),
-        ]
+        outlines = [line for each in config.each for line in run.outline(each)]
+        return [f"no model of data in no field yet; first {system}", *training.plan(first, target), *outlines]
 
-    return Job("optima", target, planned, trained_first, config.name_in(first.name))
+    return search._replace(plan=planned, run=trained_first)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from orchestrator.training.trained import TrainedModel
 from search.constraint import Penalised
 from search.optimizer import Optimizer
 from search.prior import on_shell
-from search.winner import KEPT_SITES, candidates, figures_of, judged, remarks, valued
+from search.winner import KEPT_SITES, Winner, candidates, figures_of, judged, remarks, valued
 
 GENERATED = 100  # states of the prior that those found are held against, as many as in 2022
 MILESTONES = 6  # iterations, evenly in their logarithm, whose best state is shown
@@ -38,62 +37,80 @@ def milestones(iterations: int) -> list[int]:
     return [int(number) for number in np.unique(np.geomspace(1, iterations, MILESTONES).round())]
 
 
-def commit(
-    config: OptimizeConfig,
-    trained: TrainedModel,
-    penalised: Penalised,
-    search: Optimizer,
-    history: History,
-    observed: Mapping[str, pd.Series],
-    data: Mapping[str, pd.DataFrame],
-    held_out: Tensor,
-    cost: Mapping[str, float],
-    others: pd.DataFrame,
-    parents: list[str],
-) -> None:
-    """Keep what a search has found.
+class Searched(NamedTuple):
+    """A search that is done, and what it is held against.
 
-    Args:
+    Attributes:
         penalised: the objective with the networks that it needs, within its limits.
         observed: observables of all data.
-        data: values of the objective and observables of configurations of its "training" data, ranked, and of those
-            "held_out".
-        held_out: the latter's spins.
+        training: values of the objective and observables of some training data, see :func:`search.winner.ranked`.
+        held_out: spins of data that were not trained on.
         cost: wall and CPU seconds of the search.
-        others, parents: rivals and the data sets that they made.
+        rivals, rival_states: a row a rival, and its best state ``(n, components, L, L)``.
     """
-    model, objective = trained.model, penalised.objective
-    codes, spins = _states(search.result().codes[: KEPT_SITES // trained.settings.L**2], config.free, trained)
-    table, order = candidates(codes, spins, model, penalised)
+
+    config: OptimizeConfig
+    trained: TrainedModel
+    penalised: Penalised
+    search: Optimizer
+    history: History
+    observed: Mapping[str, pd.Series]
+    training: pd.DataFrame
+    held_out: Tensor
+    cost: Mapping[str, float]
+    rivals: pd.DataFrame
+    rival_states: np.ndarray
+
+
+def commit(searched: Searched) -> None:
+    """Keep what a search has found."""
+    config, trained, model = searched.config, searched.trained, searched.trained.model
+    objective = searched.penalised.objective
+    codes, spins = _states(searched.search.result().codes[: KEPT_SITES // trained.settings.L**2], config.free, trained)
+    table, order = candidates(codes, spins, model, searched.penalised)
     codes, spins = codes[order], spins[order]
-    winner = judged(figures_of(table), spins[0], model, objective, held_out)
-    _, fresh = _states(prior(GENERATED, codes.shape[1], config.seed), True, trained)
-    passed, course = _states(np.array(history.codes), config.free, trained)
-    along = valued(course, model, objective).assign(iteration=milestones(config.iterations))
-    figures = winner.figures | _beside(observed, data["training"], trained)
+    winner = judged(figures_of(table), spins[0], model, objective, searched.held_out)
+    figures = winner.figures | _beside(searched.observed, searched.training, trained)
     figures |= {"states": len(table), "states_within": int(table["within"].sum())}
-    limits = ", ".join(map(str, penalised.limits))
+    limits = ", ".join(map(str, searched.penalised.limits))
     said = remarks(figures, trained.settings.latent, figures["data_energy_max"], limits)
-    beside = {**data, "generated": valued(fresh, model, objective)}
-    pictured = winner, spins.numpy(), table, np.array(history.scores)[:, :2], course.numpy(), along, fresh.numpy()
-    shown = Shown(*pictured, figures, said, beside, others, limits)
-    name, made_from = config.name_in(trained.name), [f"models/{trained.name}", *parents]
+    passed, course = _states(np.array(searched.history.codes), config.free, trained)
+    along = valued(course, model, objective).assign(iteration=milestones(config.iterations))
+    name, made_from = config.name_in(trained.name), [f"models/{trained.name}"]
     card = {
         "kind": "optimum",
         "config": config.model_dump(mode="json"),
         "given": config.given(),
         "parents": made_from,
-        "figures": figures | {key: round(value, 2) for key, value in cost.items()},
-        "rivals": others.to_dict("records"),
+        "figures": figures | {key: round(value, 2) for key, value in searched.cost.items()},
+        "rivals": searched.rivals.to_dict("records"),
         "said": said,
     }
+    _, fresh = _states(prior(GENERATED, trained.settings.latent, config.seed), True, trained)
+    values = {"held_out": searched.held_out, "generated": fresh}
+    shown = Shown(
+        winner=winner,
+        spins=spins.numpy(),
+        table=table,
+        history=np.array(searched.history.scores)[:, :2],
+        course=course.numpy(),
+        along=along,
+        generated=fresh.numpy(),
+        figures=figures,
+        said=said,
+        beside={"training": searched.training, **{key: valued(at, model, objective) for key, at in values.items()}},
+        rivals=searched.rivals,
+        rival_states=searched.rival_states,
+        limits=limits,
+    )
     source = origin(trained.store, "optima", name, config, f"orch optimize --model {trained.name} --config", made_from)
-    draw = partial(optimum_page, name, config, model, search, shown, source)
     files = {
         "winner.parquet": _winner_file(winner, codes[0], trained),
-        "states.parquet": _states_file(table, codes),
-        "course.parquet": _states_file(along, passed),
+        "states.parquet": table.assign(code=codes.tolist()).to_parquet(index=False),
+        "course.parquet": along.assign(code=passed.tolist()).to_parquet(index=False),
+        "rivals.parquet": _rivals_file(searched),
     }
+    draw = partial(optimum_page, name, config, model, searched.search, shown, source)
     trained.store.commit("optima", name, card, {**files, **drawn(draw, config)})
 
 
@@ -114,18 +131,13 @@ def _beside(observed: Mapping[str, pd.Series], training: pd.DataFrame, trained: 
     return figures if ground is None else {**figures, "ground_state_energy": ground}
 
 
-def _winner_file(winner: Any, code: Tensor, trained: TrainedModel) -> bytes:
+def _winner_file(winner: Winner, code: Tensor, trained: TrainedModel) -> bytes:
     row = {**winner.figures, "code": code.tolist(), "spins": winner.spins.flatten().tolist(), "L": trained.settings.L}
     if winner.rested is not None:
         row["rested_spins"] = winner.rested.flatten().tolist()
-    return _parquet(pd.DataFrame([row]))
+    return pd.DataFrame([row]).to_parquet(index=False)
 
 
-def _states_file(table: pd.DataFrame, codes: Tensor) -> bytes:
-    return _parquet(table.assign(code=codes.tolist()))
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()
+def _rivals_file(searched: Searched) -> bytes:
+    spins = searched.rival_states.reshape(len(searched.rivals), -1)
+    return searched.rivals.assign(spins=pd.Series(spins.tolist(), dtype=object)).to_parquet(index=False)

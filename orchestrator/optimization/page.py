@@ -14,8 +14,9 @@ from orchestrator.page import Origin, Section, listed, page
 from physics.model import SpinModel
 from physics.render import COLUMNS, row_figure, state_figure, strips_figure
 from search.archive import Archive
-from search.figures import archive_figure, ensembles_figure, search_figure
+from search.figures import LETTERS, archive_figure, ensembles_figure, front_figure, search_figure
 from search.optimizer import Optimizer
+from search.pareto import Pareto
 from search.winner import Winner
 
 PICTURED = 2 * COLUMNS
@@ -32,7 +33,8 @@ class Shown(NamedTuple):
         generated: spins of states of the prior.
         said: what one should know of the winner.
         beside: values and observables of data and of generated states, by name; of the training data the best first.
-        rivals: see :func:`orchestrator.optimization.rivals.rivals`.
+        rivals: a row each, see :func:`search.rivals.rated`.
+        rival_states: the best of each, ``(n, components, L, L)``.
         limits: that states have to keep, as text.
     """
 
@@ -47,6 +49,7 @@ class Shown(NamedTuple):
     said: Sequence[str]
     beside: Mapping[str, pd.DataFrame]
     rivals: pd.DataFrame
+    rival_states: np.ndarray
     limits: str
 
 
@@ -69,8 +72,8 @@ def optimum_page(
     sections = [
         Section("The optimum", text, state_figure(shown.winner.spins.numpy(), model, label), "winner.png"),
         *_at_rest(shown, model, objective.name),
-        _rivals(shown, model),
-        *([_map(search, shown, model, objective.name)] if isinstance(search, Archive) else []),
+        _rivals(shown, model, objective.name),
+        *_of_many(search, shown, model, objective.name),
         Section(
             "The best states of the search",
             f"{kept} Below, states of the prior.",
@@ -141,7 +144,7 @@ RIVALS = (
 )
 
 
-def _rivals(shown: Shown, model: SpinModel) -> Section:
+def _rivals(shown: Shown, model: SpinModel, objective: str) -> Section:
     """Winner, data and rivals, a row each."""
     names = ["score", *model.observables, model.defect_column]
     rested = [f"rested_{name}" for name in names if f"rested_{name}" in shown.winner.figures]
@@ -151,7 +154,10 @@ def _rivals(shown: Shown, model: SpinModel) -> Section:
     columns = [name for name in ["state", *names, "within", *rested, "share"] if name in table]
     text = _text(table[columns])
     text["within"] = ["yes" if value else "no" for value in table["within"]]
-    return Section("Rivals", RIVALS, rows=text)
+    titles = [f"{row.state}\n{objective} {row.score:.4g}" for row in table.drop(index=1).itertuples()]
+    states = np.concatenate((shown.winner.spins.numpy()[None], shown.rival_states))
+    figure = row_figure(states, model, titles)
+    return Section("Rivals", RIVALS, figure, "rivals.png", rows=text)
 
 
 def _best_of(shown: Shown, names: Sequence[str]) -> dict[str, float | bool]:
@@ -159,8 +165,31 @@ def _best_of(shown: Shown, names: Sequence[str]) -> dict[str, float | bool]:
     return {**{name: float(row[name]) for name in names}, "within": bool(row["within"])}
 
 
-def _map(search: Archive, shown: Shown, model: SpinModel, objective: str) -> Section:
-    """The archive over its two observables, with some of its states."""
-    text = f"{len(search.cells)} cells are filled. Each has the state of highest score that was found there."
-    figure = archive_figure(search, shown.beside["training"], shown.spins, shown.table, model, objective)
-    return Section("What the model can make", text, figure, "archive.png", cover=True)
+FRONT = (
+    "Of two states of the front each is better in one of the two values. What lies on its other side was not found: "
+    "neither among the data nor by the search."
+)
+
+
+def _of_many(search: Optimizer, shown: Shown, model: SpinModel, objective: str) -> list[Section]:
+    """What a search shows that is after more than one winner."""
+    data = shown.beside["training"]
+    if isinstance(search, Archive):
+        text = f"{len(search.cells)} cells are filled. Each has the state of highest score that was found there."
+        figure = archive_figure(search, data, shown.spins, shown.table, model, objective)
+        return [Section("What the model can make", text, figure, "archive.png", cover=True)]
+    if isinstance(search, Pareto):
+        against = search.settings.observables[0]
+        last = max(0, int(shown.table["within"].sum()) - 1)
+        picked = sorted({round(place) for place in np.linspace(0, last, len(LETTERS))})
+        rows = shown.table.iloc[picked]
+        titles = [
+            f"{letter}: {objective} {row['score']:.4g}\n{against} {row[against]:.4g}"
+            for letter, (_, row) in zip(LETTERS, rows.iterrows(), strict=False)
+        ]
+        front = front_figure(shown.table, data, picked, model, objective, against)
+        return [
+            Section("The front", FRONT, front, "front.png", cover=True),
+            Section("Along the front", f"Red circles: {model.defect}.", row_figure(shown.spins[picked], model, titles)),
+        ]
+    return []

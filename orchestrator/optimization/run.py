@@ -11,45 +11,51 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nets.metrics import measure
-from orchestrator.cluster import Pool, connect
+from orchestrator.cluster import Alone, Pool, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data import shards
-from orchestrator.data.request import DatasetConfig
-from orchestrator.data.run import make_here
+from orchestrator.data.run import SECONDS_PER_UPDATE
 from orchestrator.errors import RequestError
 from orchestrator.files import in_a_line
 from orchestrator.lease import Lease, made
-from orchestrator.optimization.found import History, commit, milestones
+from orchestrator.optimization.found import History, Searched, commit, milestones
 from orchestrator.optimization.request import OptimizeConfig
-from orchestrator.optimization.rivals import rivals
 from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
+from physics.ground_state import one_digit
 from physics.model import SpinModel
 from search.constraint import Penalised, check_constraint
 from search.objectives import FunctionObjective, Objective
 from search.optimizer import Optimizer, OptimizerSettings, advance
+from search.rivals import Rival, best_state, rated, rivals
 from search.scoring import Scorer, chunk_of, shares
 from search.winner import ranked, valued
 
+MOST_UPDATES = 5e9  # of spins, by each rival: about 20 s of CPU
 COMPARED = 1000  # training configurations that the optimum is held against
 CHECKPOINT_SECONDS = 10.0
 CHECKPOINT = "checkpoint.npz"
 
-Piece = np.ndarray | DatasetConfig
-Actors = Pool[Piece, Any]
+Piece = np.ndarray | Rival
+Actors = Pool[Piece, Any] | Alone[Piece, Any]
 
 
 def worker(
-    model: str, store: Store, penalised: Penalised, optimizer: OptimizerSettings, free: bool
+    model: str, store: Store, penalised: Penalised, config: OptimizeConfig, optimizer: OptimizerSettings
 ) -> Callable[[Piece], Any]:
-    """Scores of codes by a model of the store; a data set, of a rival, is made."""
+    """Scores of codes by a model of the store; of a rival its best state."""
     trained = TrainedModel(model, store)
-    ready = penalised._replace(objective=with_networks(penalised.objective, trained))
+    ready, L = penalised._replace(objective=with_networks(penalised.objective, trained)), trained.settings.L
     gradient, observables, labels = optimizer.uses_gradient, optimizer.observables, trained.labels(1)
-    chunk = chunk_of(optimizer.population, trained.settings.L)
-    scores = Scorer(trained.decoder, trained.model, ready, gradient, labels, chunk, observables, free)
-    return lambda piece: make_here(piece, store) if isinstance(piece, DatasetConfig) else scores.evaluate(piece)
+    chunk = chunk_of(optimizer.population, L)
+    scores = Scorer(trained.decoder, trained.model, ready, gradient, labels, chunk, observables, config.free)
+
+    def work(piece: Piece) -> Any:
+        if isinstance(piece, Rival):
+            return best_state(piece, trained.model, L, config.seed, ready)
+        return scores.evaluate(piece)
+
+    return work
 
 
 def with_networks(objective: Objective, trained: TrainedModel) -> Objective:
@@ -95,7 +101,11 @@ def check(config: OptimizeConfig, model: SpinModel, L: int) -> None:
 
 
 def run(config: OptimizeConfig, model: str, store: Store, actors: int | None = None) -> tuple[str, dict[str, Any]]:
-    """Name and card of an optimum, searched for if it is not in the store."""
+    """Name and card of an optimum, searched for if it is not in the store.
+
+    Args:
+        actors: at most; 0 for a search in this process.
+    """
     trained, name = TrainedModel(model, store), config.name_in(model)
     parents = [f"models/{model}"]
     return made(store, "optima", name, lambda held: _run(config, name, trained, store, held, actors), parents)
@@ -109,55 +119,65 @@ def _run(
     training, held_out = data[:COMPARED].tensor(), data[trained.held_out][:COMPARED].tensor()
     objective = with_networks(config.objective, trained)
     of_training = valued(training, trained.model, objective)
-    observed = _observed(trained)
+    observed = _observed(trained, of_training)
     penalised = Penalised.of(objective, config.constraints, observed, of_training["score"])
     optimizer = config.optimizer.over(observed)
     search, history = _begin(config, optimizer, trained, f"{store.work('optima', name)}/{CHECKPOINT}", held)
-    connect()
     log(f"{objective.name} in the latent space of {trained.name}, {optimizer.name}")
     sent = penalised._replace(objective=config.objective)
-    arguments = trained.name, store, sent, optimizer, config.free
+    arguments = trained.name, store, sent, config, optimizer
     chunk = chunk_of(optimizer.population, trained.settings.L)
-    with Pool(name, worker, arguments, -(-optimizer.population // chunk), actors) as pool:
+    with _actors(name, arguments, -(-optimizer.population // chunk), actors) as pool:
         pool.answered()
         _search(config, name, search, history, pool, chunk, held)
         cost = dict(zip(("seconds", "cpu_seconds"), np.sum(history.scores, 0)[2:].tolist(), strict=True))
         beside = _rivals(trained, penalised, cost["cpu_seconds"], pool)
-    commit(
-        config,
-        trained,
-        penalised,
-        search,
-        history,
-        observed,
-        {
-            "training": ranked(training, trained.model, penalised)[0],
-            "held_out": valued(held_out, trained.model, objective),
-        },
-        held_out,
-        cost,
-        *beside,
-    )
+    ranks = ranked(training, trained.model, penalised)[0]
+    commit(Searched(config, trained, penalised, search, history, observed, ranks, held_out, cost, *beside))
+
+
+def _actors(name: str, arguments: tuple[Any, ...], size: int, actors: int | None) -> Actors:
+    """Actors that score codes, or this process alone if it may have none."""
+    if actors == 0:
+        return Alone(worker, arguments)
+    connect()
+    return Pool(name, worker, arguments, size, actors)
 
 
 def _rivals(
     trained: TrainedModel, penalised: Penalised, cpu_seconds: float, pool: Actors
-) -> tuple[pd.DataFrame, list[str]]:
-    """See :func:`orchestrator.optimization.rivals.rivals`; none where no sampler of ours is one."""
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """A row for each rival, see :func:`search.rivals.rated`, with its cost over that of the search as ``share``.
+
+    Beside them their best states ``(n, components, L, L)``; none where no sampler of ours is a rival.
+    """
+    model, L = trained.model, trained.settings.L
+    updates = one_digit(min(cpu_seconds / SECONDS_PER_UPDATE, MOST_UPDATES))
     try:
-        log("rivals at the cost of the search: tempering, and annealing in a field")
-        return rivals(trained.dataset, penalised, cpu_seconds, trained.store, pool)
+        all_runs = rivals(model, L, penalised.objective, updates)
     except ValueError as error:  # of another spin model, or on too small a lattice
         log(f"no rivals: {error}")
-        return pd.DataFrame(), []
+        return pd.DataFrame(), np.empty((0, model.components, L, L), np.float32)
+    log("rivals at the cost of the search: tempering, and annealing in a field")
+    states = dict(pool.map(all_runs))
+    rows, best = [], []
+    for name in dict.fromkeys(rival.name for rival in all_runs):
+        own = [number for number, rival in enumerate(all_runs) if rival.name == name]
+        row, spins = rated(np.stack([states[number] for number in own]), model, penalised)
+        cost = sum(all_runs[number].search.spin_updates(L) for number in own) * SECONDS_PER_UPDATE
+        rows.append({"state": name, **row, "share": cost / max(cpu_seconds, 1e-9)})
+        best.append(spins)
+    return pd.DataFrame(rows), np.stack(best)
 
 
-def _observed(trained: TrainedModel) -> Mapping[str, pd.Series]:
+def _observed(trained: TrainedModel, of_training: pd.DataFrame) -> Mapping[str, pd.Series]:
     """Every observable of all its data; defects of those that the optimum is held against."""
-    model, name, store = trained.model, trained.dataset.name, trained.store
-    data = shards.columns(name, store, list(model.observables))
-    defects = measure(shards.read(name, store)[:COMPARED].tensor(), model)[model.defect_column]
-    return {**{key: pd.Series(values) for key, values in data.items()}, model.defect_column: defects}
+    model = trained.model
+    data = shards.columns(trained.dataset.name, trained.store, list(model.observables))
+    return {
+        **{key: pd.Series(values) for key, values in data.items()},
+        model.defect_column: of_training[model.defect_column],
+    }
 
 
 def _search(

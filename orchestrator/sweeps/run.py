@@ -6,7 +6,6 @@ trainings are found at once.
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from typing import Any
 
@@ -117,8 +116,6 @@ def _commit(config: SweepConfig, store: Store, outcomes: list[Outcome], held: Le
     collapsed = compare(frame, trainings, pictures, config.resources.cpus, store)
     summary, pooled = tables.summary, tables.pooled
     finished = Finished(frame, summary, pooled, data, pictures, magnet, collapsed.sections, ended, expected)
-    parquet = io.BytesIO()
-    frame.to_parquet(parquet, index=False)
     metrics, modes = list(config.objectives), list(config.objectives.values())
     several = len(metrics) > 1
     parents = [*(f"datasets/{name}" for name in data), *(f"models/{model}" for model in frame["model"])]
@@ -141,7 +138,7 @@ def _commit(config: SweepConfig, store: Store, outcomes: list[Outcome], held: Le
     }
     source = origin(store, "sweeps", config.name, config, "orch sweep --space", parents)
     files = {
-        "stages.parquet": parquet.getvalue(),
+        "stages.parquet": frame.to_parquet(index=False),
         study.FILE: study.study_file(config.name, config.space, config.objectives, tables.told),
         **drawn(lambda: sweep_page(config, finished, source), config),
     }

@@ -14,8 +14,8 @@ from driving import environment
 from nets.sampling import decode, prior
 from orchestrator.cli import main
 from orchestrator.errors import RequestError
-from orchestrator.optimization import rivals, run
-from orchestrator.optimization.request import OptimizeConfig
+from orchestrator.optimization import run, several
+from orchestrator.optimization.request import OptimizeConfig, SearchesConfig
 from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
 from physics.observables import magnetization
@@ -28,7 +28,7 @@ def model(swept) -> tuple[str, Store]:
     return next(name for _, name, card in store.cards("models") if card["config"]["model"]["gamma"] == 1), store
 
 
-def search(model, actors=2, objective="mz_max", seed=0, subject_to=(), free=False, **optimizer):
+def search(model, actors=0, objective="mz_max", seed=0, subject_to=(), free=False, **optimizer):
     chosen = {"population": 40, **optimizer}
     config = OptimizeConfig(
         objective=objective, optimizer=chosen, iterations=12, seed=seed, subject_to=subject_to, free=free
@@ -49,6 +49,7 @@ def diverse(swept) -> tuple[str, Store]:
 
 OPTIMIZERS = [
     {"name": "memetic", "population": 16},
+    {"name": "islands", "population": 16, "islands": 2, "migration": 3},
     pytest.param({"name": "genetic"}, marks=pytest.mark.slow),
     pytest.param({"name": "sep-cma-es"}, marks=pytest.mark.slow),
     {"name": "archive", "bounds": [[-1, 1], [-1, 1]]},
@@ -104,7 +105,7 @@ def test_without_a_model_of_data_in_no_field_one_would_be_trained(swept, monkeyp
 
 def test_scores_do_not_depend_on_the_number_of_actors(swept, tmp_path, model):
     results = []
-    for actors in (1, 2):
+    for actors in (0, 2):
         copy = tmp_path / str(actors)
         shutil.copytree(model[1].path, copy, ignore=shutil.ignore_patterns("optima"))
         store = Store(str(copy))
@@ -114,14 +115,47 @@ def test_scores_do_not_depend_on_the_number_of_actors(swept, tmp_path, model):
     assert np.array_equal(results[0][1], results[1][1])
 
 
+def test_objectives_and_seeds_side_by_side_are_what_each_is_alone(diverse, tmp_path):
+    shutil.copytree(diverse[1].path, tmp_path / "s", ignore=shutil.ignore_patterns("optima"))
+    model = diverse[0], Store(str(tmp_path / "s"))
+    shared = {"optimizer": {"population": 16}, "iterations": 12, "subject_to": ["energy < 9"]}
+    config = SearchesConfig(objective=["mz_min", "energy_min"], seeds=2, seed=3, **shared)
+    name, card = several.run(config, *model)
+    page = model[1].read("analyses", name, "report.html").decode()
+    table = pd.read_parquet(Path(model[1].folder("analyses", name)) / "searches.parquet")
+    assert list(zip(table["objective"], table["seed"], strict=True)) == [
+        ("mz_min", 3),
+        ("mz_min", 4),
+        ("energy_min", 3),
+        ("energy_min", 4),
+    ]
+    assert card["parents"] == [f"models/{model[0]}", *(f"optima/{found}" for found in table["optimum"])]
+    assert card["figures"]["mz_min_score"] == pytest.approx(table["score"][:2].mean())
+    alone = search(diverse, objective="mz_min", seed=4, subject_to=["energy < 9"], population=16)
+    assert table["optimum"][1] == alone[0] and table["score"][1] == alone[1]["figures"]["score"]
+    assert "At rest" not in page and all(found in page for found in table["optimum"])
+
+
+def test_a_front_reaches_from_one_value_to_the_other(diverse):
+    name, card = search(diverse, objective="mz_max", name="pareto", population=16, subject_to=["energy < 9"])
+    states = pd.read_parquet(Path(diverse[1].folder("optima", name)) / "states.parquet")
+    order = states.sort_values("score")
+    assert len(states) > 3 and order["energy"].is_monotonic_increasing
+    assert "front.png" in card["files"]
+    alone = search(diverse, objective="mz_max", population=16, subject_to=["energy < 9"])[1]["figures"]["score"]
+    assert states["score"].max() > 0.5 * alone > 0
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["genetic", "gradient", "memetic", "stochastic", "cma-es"])
+@pytest.mark.parametrize(
+    "name", ["genetic", "gradient", "memetic", "stochastic", "cma-es", "islands", "pareto", "archive"]
+)
 def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
     shutil.copytree(model[1].path, tmp_path / "s", ignore=shutil.ignore_patterns("optima"))
     stopped = (model[0], Store(str(tmp_path / "s")))
     found, whole = search(model, seed=9, name=name)
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(rivals, "MOST_UPDATES", 1e6)
+    monkeypatch.setattr(run, "MOST_UPDATES", 1e6)
     original, calls = run._save, []
 
     def fail(search, history, *arguments):
@@ -163,6 +197,30 @@ def test_an_objective_of_ones_own_is_searched(model, tmp_path, monkeypatch):
     assert told.returncode == 0, told.stderr
     card = json.loads(told.stdout)
     assert card["figures"]["score"] == pytest.approx(spins_of(card["name"], model[1])[0].mean(), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_search_that_fails_leaves_the_others(model, tmp_path):
+    (tmp_path / "failing.py").write_text(
+        textwrap.dedent("""
+            def on_more_than_two(spins, model):
+                if len(spins) > 2:
+                    raise RuntimeError("too many states")
+                return spins[:, 2].mean((1, 2))
+        """)
+    )
+    command = ["optimize", "--objective", "failing:on_more_than_two", "--objective", "mz_max", "--iterations", "2"]
+    told = subprocess.run(
+        [str(Path(sys.executable).with_name("orch")), *command, "--model", model[0], "--store", model[1].path],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 1 and "1 of 2 searches failed; kept: 1; optima/failing-on_more" in told.stderr
+    assert "RuntimeError: too many states" in told.stderr and "Traceback" not in told.stderr
+    config = OptimizeConfig(objective="mz_max", iterations=2)
+    assert model[1].card("optima", config.name_in(model[0])) is not None
 
 
 def test_an_objective_without_a_number_for_any_code_is_named():

@@ -1,0 +1,140 @@
+"""Searches side by side: each objective with each seed an optimum of its own, and one page of all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import ray
+
+from orchestrator.analysis import artifact
+from orchestrator.analysis.artifact import Found
+from orchestrator.cluster import Pool, connect
+from orchestrator.console import log, on_interrupt, progress
+from orchestrator.errors import FailedError
+from orchestrator.files import in_a_line
+from orchestrator.optimization import run as searching
+from orchestrator.optimization.request import OptimizeConfig, SearchesConfig
+from orchestrator.page import Section, spread
+from orchestrator.store import Store
+from orchestrator.training.trained import TrainedModel
+from physics.render import strips_figure
+from search.scoring import PIECES, chunk_of
+
+KIND = "searches"
+FIGURES = ("score", "rested_score", "energy", "rested_energy", "moved", "nearest_data")  # of each winner, on the page
+
+WINNERS = (
+    "The winner of each search, a row an objective and a column a seed; below it the same state at rest, after its "
+    "descent at T = 0. A winner that one can believe stays what it is."
+)
+FOUND = (
+    "Mean and standard deviation over the seeds: score, score at rest, how far the state moved to rest and how far it "
+    "lies from the nearest held-out state, as means of (S - S')^2 / 4."
+)
+
+
+def name_in(config: SearchesConfig, model: str) -> str:
+    return artifact.analysis_name(KIND, config, [model])
+
+
+def plan(config: SearchesConfig, model: str) -> list[str]:
+    """What would be searched, line by line."""
+    each = [f"{' '.join(searching.outline(one))}, seed {one.seed}: optima/{one.name_in(model)}" for one in config.each]
+    return [f"model {model}", *each, f"result: analyses/{name_in(config, model)}"]
+
+
+def run(config: SearchesConfig, model: str, store: Store, actors: int | None = None) -> tuple[str, dict[str, Any]]:
+    """Name and card of the page of all searches; those that the store does not hold are made."""
+    trained = TrainedModel(model, store)
+
+    def analyse() -> Found:
+        return _found(config, trained, _searched(config.each, trained, actors))
+
+    return artifact.run(KIND, config, [model], store, analyse, command=f"orch optimize --model {model}")
+
+
+def _searcher(model: str, store: Store, actors: int | None) -> Callable[[OptimizeConfig], tuple[str, str]]:
+    """A search to its name, and why it failed if it did."""
+
+    def search(config: OptimizeConfig) -> tuple[str, str]:
+        try:
+            return searching.run(config, model, store, actors)[0], ""
+        except Exception as error:  # the others go on
+            return config.name_in(model), f"{type(error).__name__}: {in_a_line(error)}"
+
+    return search
+
+
+def _searched(configs: Sequence[OptimizeConfig], trained: TrainedModel, actors: int | None) -> list[str]:
+    """Names of the optima, in order.
+
+    Small searches are done each in a process of its own.  The process of a large one takes no CPU, and its actors wait
+    for theirs in Ray's queue.
+
+    Raises:
+        FailedError: some failed; the others are in the store.
+    """
+    connect()
+    most = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    population, L = configs[0].optimizer.population, trained.settings.L
+    large = population > PIECES * chunk_of(population, L)
+    arguments = trained.name, trained.store, actors if large else 0
+    names, failed, kept = [""] * len(configs), [], 0
+    with (
+        Pool(KIND, _searcher, arguments, len(configs), actors or most, cpus=0 if large else 1) as pool,
+        on_interrupt(lambda: f"{kept} of {len(configs)} searches, and checkpoints of others"),
+        progress() as bar,
+    ):
+        task = bar.add_task("searches", total=len(configs), note="")
+        for number, (name, failure) in pool.map(configs):
+            names[number], kept = name, kept + (not failure)
+            failed += [f"optima/{name}: {failure}"] if failure else []
+            bar.update(task, advance=1, note=failure or name)
+    if failed:
+        for line in failed:
+            log(line)
+        raise FailedError(f"{len(failed)} of {len(configs)} searches failed; kept: {kept}; {failed[0]}")
+    return names
+
+
+def _found(config: SearchesConfig, trained: TrainedModel, names: Sequence[str]) -> Found:
+    """A row a search with the figures of its winner, and their pictures."""
+    rows, pictures = [], []
+    for one, name in zip(config.each, names, strict=True):
+        card = trained.store.card("optima", name) or {}
+        rows.append({"objective": one.objective.name, "seed": one.seed, "optimum": name, **card.get("figures", {})})
+        pictures.append(_winner(name, trained))
+    table = pd.DataFrame(rows)
+    shown = [
+        key for key in ("score", "rested_score", "energy", "rested_energy", "moved", "nearest_data") if key in table
+    ]
+    groups = table.groupby("objective", sort=False)
+    means = pd.DataFrame([{"objective": name, **{key: spread(group[key]) for key in shown}} for name, group in groups])
+    figures = {f"{name}_{key}": float(group[key].mean()) for name, group in groups for key in shown[:2]}
+    each = table[["objective", "seed", *shown, "optimum"]]
+    sections = [
+        Section("The winners", WINNERS, _strips(table, pictures, trained), "winners.png", cover=True),
+        Section("What was found", FOUND, rows=means),
+        Section("Every search", "Each has a page of its own among the optima.", rows=each),
+    ]
+    return Found(figures, table, sections, parents=[f"optima/{name}" for name in names])
+
+
+def _winner(name: str, trained: TrainedModel) -> dict[str, np.ndarray]:
+    """Spins ``(components, L, L)`` of a winner, and of the same at rest."""
+    row = pd.read_parquet(io.BytesIO(trained.store.read("optima", name, "winner.parquet"))).iloc[0]
+    kept = {"found": "spins", "at rest": "rested_spins"}
+    shape = trained.model.components, row["L"], row["L"]
+    return {key: np.asarray(row[column], np.float32).reshape(shape) for key, column in kept.items() if column in row}
+
+
+def _strips(table: pd.DataFrame, pictures: Sequence[dict[str, np.ndarray]], trained: TrainedModel) -> Any:
+    rows = []
+    for name, group in table.groupby("objective", sort=False):
+        shown = [pictures[number] for number in group.index]
+        rows += [(f"{name}\n{key}", np.stack([picture[key] for picture in shown])) for key in shown[0]]
+    return strips_figure(rows, trained.model)
