@@ -170,10 +170,10 @@ class Archive(Optimizer):
     def _go_on(self, codes: np.ndarray, slopes: np.ndarray, gains: np.ndarray) -> None:
         """Climbs learn from what their codes, the last of those told, have brought, or begin anew."""
         climbs, climbed = self.settings.climbs
-        if not self._climbs and len(self.cells):
-            self._climbs = [self._begun() for _ in range(climbs)]
+        if not self._climbs:
+            self._climbs = [self._begun() for _ in range(climbs if len(self.cells) else 0)]
             return
-        for i, own in enumerate(np.split(np.arange(len(codes))[-climbs * climbed :], len(self._climbs) or 1)):
+        for i, own in enumerate(np.split(np.arange(len(codes))[-climbs * climbed :], climbs)):
             order = np.lexsort(-gains[own].T[::-1])
             if (gains[own[order[0]]] > 0).any():
                 self._climbs[i].tell(codes[own], slopes[own], np.argsort(order))

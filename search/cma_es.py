@@ -9,11 +9,11 @@ from cmaes import CMA, SepCMA
 from pydantic import Field, PositiveFloat
 
 from search.optimizer import (
+    Best,
     Candidates,
     Optimizer,
     OptimizerSettings,
     State,
-    best_and_last,
     check_names,
     finite_or_last,
     numbers,
@@ -21,7 +21,7 @@ from search.optimizer import (
 
 WORST = 1e300  # cost of a score that is not finite: last in rank
 LEARNED = ("_mean", "_sigma", "_C", "_p_sigma", "_pc")  # attributes of the library's strategies
-KEPT = ("seed", "told", "best", "best_score", "codes", "scores")  # names in a state, beside those of the distribution
+KEPT = ("seed", "told", "codes", "scores")  # names in a state, beside those of the distribution
 
 
 class CMASettings(OptimizerSettings):
@@ -75,7 +75,7 @@ class CovarianceAdaptation(Optimizer):
         self._settings, self._shape, self._seed = settings, (settings.population, latent_dim), seed
         self._strategy = self._started()
         self._codes, self._scores = np.empty((0, latent_dim), np.float32), np.empty(0)
-        self._best, self._best_score = np.zeros(latent_dim, np.float32), -np.inf
+        self._best = Best(latent_dim)
 
     def _started(self) -> Any:
         population, latent = self._shape
@@ -91,25 +91,22 @@ class CovarianceAdaptation(Optimizer):
         self._strategy.tell([(code.astype(float), float(cost)) for code, cost in zip(codes, costs, strict=True)])
         order = np.argsort(-told, kind="stable")
         self._codes, self._scores = codes[order], told[order]
-        if self._scores[0] > self._best_score:
-            self._best, self._best_score = self._codes[0], float(self._scores[0])
+        self._best.meet(self._codes, self._scores)
 
     def result(self) -> Candidates:
         """The best code so far, and those drawn last."""
-        return best_and_last(self._best, self._best_score, self._codes, self._scores)
+        return self._best.and_last(self._codes, self._scores)
 
     def state(self) -> State:
-        numbers_kept = np.array(self._seed), np.array(self._strategy.generation)
-        kept = *numbers_kept, self._best, np.array(self._best_score), self._codes, self._scores
-        return {**dict(zip(KEPT, kept, strict=True)), **dict(zip(LEARNED, learned(self._strategy), strict=True))}
+        kept = np.array(self._seed), np.array(self._strategy.generation), self._codes, self._scores
+        learning = dict(zip(LEARNED, learned(self._strategy), strict=True))
+        return {**dict(zip(KEPT, kept, strict=True)), **self._best.state(), **learning}
 
     def restore(self, state: State) -> None:
-        check_names(state, (*KEPT, *LEARNED))
+        check_names(state, (*KEPT, *Best.NAMES, *LEARNED))
         strategy, (population, d), told = self._started(), self._shape, int(numbers(state, "told", (), np.int64))
         learn_again(strategy, state, told)
         rows = population if told else 0
         codes, scores = numbers(state, "codes", (rows, d)), numbers(state, "scores", (rows,), np.float64)
-        best, best_score = numbers(state, "best", (d,)), float(numbers(state, "best_score", (), np.float64))
-        self._seed = int(numbers(state, "seed", (), np.int64))
-        self._strategy, self._codes, self._scores = strategy, codes, scores
-        self._best, self._best_score = best, best_score
+        best, seed = self._best.restored(state), int(numbers(state, "seed", (), np.int64))
+        self._strategy, self._codes, self._scores, self._best, self._seed = strategy, codes, scores, best, seed

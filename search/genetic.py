@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from search.optimizer import (
+    Best,
     Candidates,
     Optimizer,
     OptimizerSettings,
@@ -19,6 +20,7 @@ from search.optimizer import (
     numbers,
 )
 
+ARRAYS = ("codes", "scores", "generator")  # names in a state
 TOGETHER = 2**16  # children that are made at once
 
 Wheel = Literal["linear", "exponential"]
@@ -109,6 +111,7 @@ class Genetic(Optimizer):
         self._rng = np.random.default_rng(seed)
         self.codes = np.empty((0, latent_dim), np.float32)
         self.scores = np.empty(0)
+        self._best = Best(latent_dim)
 
     def ask(self) -> np.ndarray:
         """Codes ``(m, latent_dim)`` to score next: the prior's at first, then offspring."""
@@ -122,25 +125,28 @@ class Genetic(Optimizer):
         elite = self._settings.elite if len(self.codes) else 0
         codes = np.concatenate((self.codes[:elite], codes))
         scores = np.concatenate((self.scores[:elite], finite_or_last(scores)))
+        self._rank(codes, scores)
+
+    def _rank(self, codes: np.ndarray, scores: np.ndarray) -> None:
         order = np.argsort(-scores, kind="stable")
         self.codes, self.scores = codes[order], scores[order]
+        self._best.meet(self.codes, self.scores)
 
     def receive(self, codes: np.ndarray, scores: np.ndarray) -> None:
-        codes = np.concatenate((self.codes[: len(self.codes) - len(codes)], codes))
-        scores = np.concatenate((self.scores[: len(self.scores) - len(scores)], scores))
-        order = np.argsort(-scores, kind="stable")
-        self.codes, self.scores = codes[order], scores[order]
+        stay = len(self.codes) - len(codes)
+        self._rank(np.concatenate((self.codes[:stay], codes)), np.concatenate((self.scores[:stay], scores)))
 
     def result(self) -> Candidates:
-        """The last generation, the elite among it."""
-        return Candidates(self.codes, self.scores)
+        """The best code so far, and the last generation, the elite among it."""
+        return self._best.and_last(self.codes, self.scores)
 
     def state(self) -> State:
-        return {"codes": self.codes, "scores": self.scores, "generator": generator_state(self._rng)}
+        content = self.codes, self.scores, generator_state(self._rng)
+        return {**dict(zip(ARRAYS, content, strict=True)), **self._best.state()}
 
     def restore(self, state: State) -> None:
-        check_names(state, ("codes", "scores", "generator"))
+        check_names(state, (*ARRAYS, *Best.NAMES))
         told = self._shape[0] if np.size(state["scores"]) else 0  # a whole generation, or none yet
-        codes = numbers(state, "codes", (told, self._shape[1]))
+        codes, best = numbers(state, "codes", (told, self._shape[1])), self._best.restored(state)
         scores = numbers(state, "scores", (told,), np.float64)
-        self.codes, self.scores, self._rng = codes, scores, generator_of(state)
+        self.codes, self.scores, self._best, self._rng = codes, scores, best, generator_of(state)

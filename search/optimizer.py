@@ -106,11 +106,37 @@ def advance(optimizer: Optimizer, evaluate: Evaluate) -> np.ndarray:
     return scores
 
 
-def best_and_last(best: np.ndarray, score: float, codes: np.ndarray, scores: np.ndarray) -> Candidates:
-    """The best code of a search ``(d,)`` before those told last, ``(m, d)``, best first, unless it is among them."""
-    if not len(scores) or score <= scores[0]:
-        return Candidates(codes, scores)
-    return Candidates(np.concatenate((best[None], codes)), np.append(score, scores))
+class Best:
+    """The best code of a search so far ``(d,)`` and its score, for those that do not keep their best.
+
+    Attributes:
+        NAMES: in a state.
+    """
+
+    NAMES = ("best", "best_score")
+
+    def __init__(self, latent_dim: int):
+        self.code, self.score = np.zeros(latent_dim, np.float32), -np.inf
+
+    def meet(self, codes: np.ndarray, scores: np.ndarray) -> None:
+        """Codes ``(m, d)`` with their scores, the best first."""
+        if scores[0] > self.score:
+            self.code, self.score = codes[0], float(scores[0])
+
+    def and_last(self, codes: np.ndarray, scores: np.ndarray) -> Candidates:
+        """Itself before the codes that were told last, best first, unless it is among them."""
+        if not len(scores) or self.score <= scores[0]:
+            return Candidates(codes, scores)
+        return Candidates(np.concatenate((self.code[None], codes)), np.append(self.score, scores))
+
+    def state(self) -> State:
+        return dict(zip(self.NAMES, (self.code, np.array(self.score)), strict=True))
+
+    def restored(self, state: State) -> Best:
+        """One of a state; ValueError if it has none that fits."""
+        twin = Best(len(self.code))
+        twin.code, twin.score = numbers(state, "best", self.code.shape), float(numbers(state, "best_score", (), float))
+        return twin
 
 
 def finite_or_last(scores: np.ndarray) -> np.ndarray:

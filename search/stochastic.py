@@ -9,11 +9,11 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from search.adam import MOMENTS, Adam
 from search.optimizer import (
+    Best,
     Candidates,
     Optimizer,
     OptimizerSettings,
     State,
-    best_and_last,
     check_names,
     finite_or_last,
     generator_of,
@@ -21,7 +21,7 @@ from search.optimizer import (
     numbers,
 )
 
-ARRAYS = ("mean_and_log_sigma", "codes", "scores", "best", "best_score", "told", "generator")  # names in a state
+ARRAYS = ("mean_and_log_sigma", "codes", "scores", "told", "generator")  # names in a state
 
 
 class StochasticSettings(OptimizerSettings):
@@ -54,7 +54,7 @@ class Stochastic(Optimizer):
         self._gaussian = np.zeros((2, latent_dim), np.float32)  # mu and ln sigma
         self._adam = Adam(self._gaussian.shape, settings.learning_rate)
         self._codes, self._scores = np.empty((0, latent_dim), np.float32), np.empty(0)
-        self._best, self._best_score = np.zeros(latent_dim, np.float32), -np.inf
+        self._best = Best(latent_dim)
 
     @property
     def mean(self) -> np.ndarray:
@@ -90,31 +90,27 @@ class Stochastic(Optimizer):
             self._gaussian = self._gaussian + self._adam.step(up)
         order = np.argsort(-told, kind="stable")
         self._codes, self._scores, self._told = codes[order], told[order], self._told + 1
-        if self._scores[0] > self._best_score:
-            self._best, self._best_score = self._codes[0], float(self._scores[0])
+        self._best.meet(self._codes, self._scores)
 
     def result(self) -> Candidates:
         """The best code so far, and those drawn last."""
-        return best_and_last(self._best, self._best_score, self._codes, self._scores)
+        return self._best.and_last(self._codes, self._scores)
 
     def state(self) -> State:
         content = (
             self._gaussian,
             self._codes,
             self._scores,
-            self._best,
-            np.array(self._best_score),
             np.array(self._told),
             generator_state(self._rng),
         )
-        return {**dict(zip(ARRAYS, content, strict=True)), **self._adam.state()}
+        return {**dict(zip(ARRAYS, content, strict=True)), **self._best.state(), **self._adam.state()}
 
     def restore(self, state: State) -> None:
-        check_names(state, (*ARRAYS, *MOMENTS))
+        check_names(state, (*ARRAYS, *Best.NAMES, *MOMENTS))
         d, rows = len(self.mean), self._settings.population if np.size(state["scores"]) else 0
         gaussian, adam = numbers(state, "mean_and_log_sigma", (2, d)), self._adam.restored(state)
         codes, scores = numbers(state, "codes", (rows, d)), numbers(state, "scores", (rows,), np.float64)
-        best, best_score = numbers(state, "best", (d,)), float(numbers(state, "best_score", (), np.float64))
-        told, rng = int(numbers(state, "told", (), np.int64)), generator_of(state)
+        best, told, rng = self._best.restored(state), int(numbers(state, "told", (), np.int64)), generator_of(state)
         self._gaussian, self._adam, self._codes, self._scores = gaussian, adam, codes, scores
-        self._best, self._best_score, self._told, self._rng = best, best_score, told, rng
+        self._best, self._told, self._rng = best, told, rng

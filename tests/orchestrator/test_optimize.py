@@ -160,7 +160,7 @@ def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
 
     def fail(search, history, *arguments):
         if not calls:
-            history[0] = (*history[0][:2], 1000.0, 2000.0)
+            history.scores[0] = (*history.scores[0][:2], 1000.0, 2000.0)
         original(search, history, *arguments)
         calls.append(1)
         if len(calls) == 5:

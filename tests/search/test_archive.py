@@ -101,6 +101,15 @@ def test_what_lies_beside_the_map_is_not_kept():
     assert np.array_equal(search.cells, cells)
 
 
+def test_before_a_state_lies_on_the_map_codes_are_of_the_prior():
+    search = ArchiveSettings(bounds=BOUNDS, cells=10).start(6, 0)
+    for _ in range(3):
+        codes = search.ask()
+        search.tell(codes, *told(np.full_like(codes, 5.0)))
+        assert len(search.result().codes) == 0
+    assert np.std(search.ask()) == pytest.approx(1, abs=0.2)
+
+
 def test_its_map_reaches_past_the_data():
     data = {"mz": pd.Series([-0.1, 0.1]), "energy": pd.Series([-0.17, -0.16])}
     settings = ArchiveSettings().over(data)

@@ -92,7 +92,7 @@ def test_a_restored_search_continues_exactly():
         ),
         ({"scores": np.zeros(29)}, r"scores: expected numbers of shape \(30,\)"),
         ({"scores": np.full(30, np.nan)}, "scores: expected numbers, found nan"),
-        ({"moments": np.zeros(3)}, "expected a state of codes, scores, generator, found one of"),
+        ({"moments": np.zeros(3)}, "expected a state of codes, scores, generator, best, best_score, found one of"),
     ],
 )
 def test_a_state_that_is_damaged_is_refused(change, said):
@@ -168,3 +168,12 @@ def test_the_default_settings_are_those_of_the_paper():
     settings = GeneticSettings()
     assert (settings.population, settings.pressure, settings.mutation) == (100, 8.0, 0.01)
     assert settings.wheel == "linear"
+
+
+def test_without_an_elite_the_best_that_was_met_is_not_forgotten():
+    search = GeneticSettings(population=10, elite=0).start(3, 0)
+    first = search.ask()
+    search.tell(first, np.arange(10.0))
+    search.tell(search.ask(), np.zeros(10))
+    assert search.result().scores[0] == 9.0
+    np.testing.assert_array_equal(search.result().codes[0], first[9])
