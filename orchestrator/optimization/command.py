@@ -11,6 +11,7 @@ from orchestrator.data.command import ActorsOption
 from orchestrator.options import Common, Job, Setting, making
 
 if TYPE_CHECKING:
+    from nets.system import SystemSettings
     from orchestrator.data.request import DatasetConfig
     from orchestrator.optimization.request import SearchesConfig
     from orchestrator.store import Store
@@ -71,11 +72,13 @@ def optimize(
     scale = common.scale if common.config is not None else None
     config = replace(common, scale=scale).request(SearchesConfig, options)
     target = common.target
-    name = best(target, lambda data: _fits(config, data)) if model is None else one(model, target)
+    needs = {network for each in config.objective for network in each.needs}
+    name = best(target, lambda data: _fits(config, data), needs) if model is None else one(model, target)
     if name is None:
         return _after_training(common, config, system, actors)
     trained = TrainedModel(name, target)
     _check(config, trained.model, trained.settings.L)
+    _check_networks(config, trained.settings)
     return _job(config, name, target, actors)
 
 
@@ -109,6 +112,17 @@ def _check(config: SearchesConfig, model: SpinModel, L: int) -> None:
         run.check(each, model, L)
 
 
+def _check_networks(config: SearchesConfig, system: SystemSettings) -> None:
+    """Raise RequestError unless the system has the networks that the objectives need."""
+    from orchestrator.errors import RequestError
+
+    for objective in config.objective:
+        for network in objective.needs:
+            if getattr(system, network) is None:
+                wanted = f"expected a system with a {network}, such as hybrid"
+                raise RequestError(f"objective {objective.name}: {wanted}, found {system.name}")
+
+
 def _fits(config: SearchesConfig, data: DatasetConfig) -> bool:
     """Whether states like the data have the objective, in no field: in one the best of most are all spins along it."""
     from orchestrator.errors import RequestError
@@ -133,6 +147,7 @@ def _after_training(common: Common, config: SearchesConfig, system: str, actors:
     plain, target = replace(common, config=None, settings=None, given={}, seed=None), common.target
     first = plain.request(TrainConfig, None, shipped_file("systems", system), references(plain))
     _check(config, first.dataset.hamiltonian, first.dataset.L)
+    _check_networks(config, first.system)
     search = _job(config, first.name, target, actors)
 
     def trained_first() -> tuple[str, dict[str, Any]]:

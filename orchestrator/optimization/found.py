@@ -66,7 +66,8 @@ def commit(searched: Searched) -> None:
     """Keep what a search has found."""
     config, trained, model = searched.config, searched.trained, searched.trained.model
     objective = searched.penalised.objective
-    codes, spins = _states(searched.search.result().codes[: KEPT_SITES // trained.settings.L**2], config.free, trained)
+    most = max(1, KEPT_SITES // trained.settings.L**2)
+    codes, spins = _states(searched.search.result().codes[:most], config.free, trained)
     table, order = candidates(codes, spins, model, searched.penalised)
     codes, spins = codes[order], spins[order]
     winner = judged(figures_of(table), spins[0], model, objective, searched.held_out)

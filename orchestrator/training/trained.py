@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -142,10 +142,15 @@ def model_card(name: str, store: Store) -> dict[str, Any]:
     return card
 
 
-def best(store: Store, fits: Callable[[DatasetConfig], bool] = lambda data: True) -> str | None:
+def best(
+    store: Store, fits: Callable[[DatasetConfig], bool] = lambda data: True, needs: Collection[str] = ()
+) -> str | None:
     """The model to search: of those that make diverse states like their data, the one that does so best.
 
     Only models of one data set are compared, that of the newest model whose data fit.  None if there is none.
+
+    Args:
+        needs: networks that it has to have, such as "discriminator".
     """
     fitting: dict[str, bool] = {}
 
@@ -157,7 +162,9 @@ def best(store: Store, fits: Callable[[DatasetConfig], bool] = lambda data: True
         return fitting[name]
 
     diverse = [
-        (name, card) for _, name, card in store.cards("models") if card["figures"]["diversity"] >= DIVERSE and fit(card)
+        (name, card)
+        for _, name, card in store.cards("models")
+        if card["figures"]["diversity"] >= DIVERSE and fit(card) and all(getattr(system_of(card), of) for of in needs)
     ]
     if not diverse:
         return None

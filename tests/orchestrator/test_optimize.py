@@ -94,13 +94,35 @@ def test_states_above_all_energies_of_the_data_do_not_win_by_default(diverse):
     assert figures["energy"] < figures["data_energy_max"] or not figures["states_within"]
 
 
-def test_without_a_model_of_data_in_no_field_one_would_be_trained(swept, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["orch", "optimize", "--dry-run", "--store", swept[1].root])
+def dry_run(words, store, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["orch", "optimize", "--dry-run", "--store", store.root, *words])
     with pytest.raises(SystemExit) as ended:
         main()
-    told = capsys.readouterr().out
-    assert ended.value.code == 0 and told.startswith("no model of data in no field yet; first vae")
+    told = capsys.readouterr()
+    return ended.value.code, told.out or told.err
+
+
+def test_without_a_model_of_data_in_no_field_one_would_be_trained(swept, monkeypatch, capsys):
+    code, told = dry_run([], swept[1], monkeypatch, capsys)
+    assert code == 0 and told.startswith("no model of data in no field yet; first vae")
     assert "memetic: 32 codes x 500 iterations, mz_max, subject to energy < data" in told
+
+
+def test_an_objective_gets_a_system_with_the_network_that_it_needs(swept, model, monkeypatch, capsys):
+    code, told = dry_run(["--objective", "logit_max"], swept[1], monkeypatch, capsys)
+    assert code == 2
+    assert told == "objective logit_max: expected a system with a discriminator, such as hybrid, found vae\n"
+    code, told = dry_run(["--objective", "logit_max", "--system", "hybrid"], swept[1], monkeypatch, capsys)
+    assert code == 0 and told.startswith("no model of data in no field yet; first hybrid")
+    code, told = dry_run(["--objective", "logit_max", "--model", model[0]], swept[1], monkeypatch, capsys)
+    assert code == 2 and "found evae-2021" in told
+
+
+def test_the_plan_of_several_searches_has_a_line_for_each(swept, model, monkeypatch, capsys):
+    words = ["--objective", "mz_max", "--objective", "energy_min", "--seeds", "2", "--model", model[0]]
+    code, told = dry_run(words, swept[1], monkeypatch, capsys)
+    assert code == 0 and [line.count("optima/") for line in told.splitlines()] == [0, 1, 1, 1, 1, 0]
+    assert "energy_min, subject to energy < data, seed 1: optima/energy_min-" in told and "analyses/searches-" in told
 
 
 def test_scores_do_not_depend_on_the_number_of_actors(swept, tmp_path, model):
