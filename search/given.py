@@ -106,8 +106,8 @@ class BoundaryMax(Given):
 
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
         if self.shape in SHAPES:
-            there = torch.from_numpy(strip(self.shape, spins.shape[-1])).to(spins.device)
-            return spins[:, -1, there].mean(-1)
+            there = torch.from_numpy(strip(self.shape, spins.shape[-1])).to(spins)
+            return (spins[:, -1] * there).sum((1, 2)) / there.sum()
         wanted = self._on(spins, model)
         return (spins * wanted).sum((1, 2, 3)) / wanted.norm(dim=0).sum()
 

@@ -100,18 +100,21 @@ class Gradient(Optimizer):
         self._codes, self._best, self._best_scores, self._adam = codes, best, scores, adam
 
 
-def with_gradient(score: Callable[[Tensor], Tensor]) -> Evaluate:
+def with_gradient(score: Callable[[Tensor], Tensor], device: str = "cpu") -> Evaluate:
     """Scores and their gradients from a differentiable function of codes ``(m, d)`` to scores ``(m,)`` or ``(m, k)``.
 
     Codes do not see one another: the gradient of a sum is each one's own.
+
+    Args:
+        device: of the function's codes.
     """
 
     def evaluate(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        z = torch.tensor(codes).requires_grad_()
+        z = torch.tensor(codes, device=device).requires_grad_()
         value = score(z)
         columns = value.sum(0).reshape(-1)
         slopes = [torch.autograd.grad(column, z, retain_graph=True)[0] for column in columns]
         slope = slopes[0] if value.ndim == 1 else torch.stack(slopes, 1)
-        return value.detach().numpy(), slope.numpy()
+        return value.detach().cpu().numpy(), slope.cpu().numpy()
 
     return evaluate

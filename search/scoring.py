@@ -36,6 +36,7 @@ class Scorer:
             :attr:`search.optimizer.OptimizerSettings.observables`.
         labels: of one configuration, ``(1, ...)``, that all codes are decoded with.
         free: codes are decoded where they are, and not in the shell of the prior.
+        device: of decoder, objective and labels.
     """
 
     def __init__(
@@ -48,10 +49,11 @@ class Scorer:
         chunk: int,
         observables: Sequence[str] = (),
         free: bool = False,
+        device: str = "cpu",
     ):
         self.decoder, self.model, self.penalised = decoder, model, penalised
         self.gradient, self.labels, self.chunk = gradient, labels, chunk
-        self.observables, self.free = observables, free
+        self.observables, self.free, self.device = observables, free, device
 
     def score(self, z: Tensor) -> Tensor:
         spins = self.decoder.decode(z if self.free else on_shell(z), repeated(self.labels, len(z)))
@@ -75,9 +77,9 @@ class Scorer:
     def _evaluated(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         try:
             if self.gradient:
-                return with_gradient(self.score)(codes)
+                return with_gradient(self.score, self.device)(codes)
             with torch.no_grad():
-                return self.score(torch.tensor(codes)).numpy(), None
+                return self.score(torch.tensor(codes, device=self.device)).cpu().numpy(), None
         except ValueError as error:
             start = ", ".join(f"{component:.4g}" for component in codes[0, :4])
             raise ValueError(f"{error}, at the code [{start}, ...]") from error

@@ -61,6 +61,7 @@ def optimize(
         str, typer.Option(help="What is trained first, if the store has no such model: as for orch train --model.")
     ] = DEFAULT_SEARCHED,
     actors: ActorsOption = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="A GPU for each actor. Default: CPUs alone.")] = False,
 ) -> Job:
     """Search the latent space of a model for states that its data do not hold."""
     from orchestrator.optimization.request import SearchesConfig
@@ -75,14 +76,14 @@ def optimize(
     needs = {network for each in config.objective for network in each.needs}
     name = best(target, lambda data: _fits(config, data), needs) if model is None else one(model, target)
     if name is None:
-        return _after_training(common, config, system, actors)
+        return _after_training(common, config, system, actors, gpu)
     trained = TrainedModel(name, target)
     _check(config, trained.model, trained.settings.L)
     _check_networks(config, trained.settings)
-    return _job(config, name, target, actors)
+    return _job(config, name, target, actors, gpu)
 
 
-def _job(config: SearchesConfig, model: str, store: Store, actors: int | None) -> Job:
+def _job(config: SearchesConfig, model: str, store: Store, actors: int | None, gpu: bool) -> Job:
     """One search, or several side by side."""
     from orchestrator.optimization import run, several
 
@@ -92,14 +93,14 @@ def _job(config: SearchesConfig, model: str, store: Store, actors: int | None) -
             "optima",
             store,
             lambda: run.plan(alone, model, store),
-            lambda: run.run(alone, model, store, actors),
+            lambda: run.run(alone, model, store, actors, gpu),
             alone.name_in(model),
         )
     return Job(
         "analyses",
         store,
         lambda: several.plan(config, model),
-        lambda: several.run(config, model, store, actors),
+        lambda: several.run(config, model, store, actors, gpu),
         several.name_in(config, model),
     )
 
@@ -135,7 +136,7 @@ def _fits(config: SearchesConfig, data: DatasetConfig) -> bool:
     return is_even(data.hamiltonian, data.L)
 
 
-def _after_training(common: Common, config: SearchesConfig, system: str, actors: int | None) -> Job:
+def _after_training(common: Common, config: SearchesConfig, system: str, actors: int | None, gpu: bool) -> Job:
     """The search in a model that is trained first."""
     from orchestrator.config import shipped_file
     from orchestrator.console import log
@@ -148,7 +149,7 @@ def _after_training(common: Common, config: SearchesConfig, system: str, actors:
     first = plain.request(TrainConfig, None, shipped_file("systems", system), references(plain))
     _check(config, first.dataset.hamiltonian, first.dataset.L)
     _check_networks(config, first.system)
-    search = _job(config, first.name, target, actors)
+    search = _job(config, first.name, target, actors, gpu)
 
     def trained_first() -> tuple[str, dict[str, Any]]:
         log(f"{target.root}: no model of data in no field yet; training {system} first")

@@ -41,18 +41,18 @@ Actors = Pool[Piece, Any] | Alone[Piece, Any]
 
 
 def worker(
-    model: str, store: Store, penalised: Penalised, config: OptimizeConfig, optimizer: OptimizerSettings
+    model: str, store: Store, penalised: Penalised, config: OptimizeConfig, optimizer: OptimizerSettings, device: str
 ) -> Callable[[Piece], Any]:
-    """Scores of codes by a model of the store; of a rival its best state."""
-    trained = TrainedModel(model, store)
-    ready, L = penalised._replace(objective=with_networks(penalised.objective, trained)), trained.settings.L
-    gradient, observables, labels = optimizer.uses_gradient, optimizer.observables, trained.labels(1)
-    chunk = chunk_of(optimizer.population, L)
-    scores = Scorer(trained.decoder, trained.model, ready, gradient, labels, chunk, observables, config.free)
+    """Scores of codes by a model of the store, on a device; of a rival its best state, on a CPU."""
+    trained, here = TrainedModel(model, store, device), TrainedModel(model, store)
+    L, labels, chunk = trained.settings.L, trained.labels(1), chunk_of(optimizer.population, trained.settings.L)
+    there, judging = (penalised._replace(objective=with_networks(penalised.objective, at)) for at in (trained, here))
+    how = optimizer.uses_gradient, labels, chunk, optimizer.observables, config.free, device
+    scores = Scorer(trained.decoder, trained.model, there, *how)
 
     def work(piece: Piece) -> Any:
         if isinstance(piece, Rival):
-            return best_state(piece, trained.model, L, config.seed, ready)
+            return best_state(piece, trained.model, L, config.seed, judging)
         return scores.evaluate(piece)
 
     return work
@@ -100,19 +100,22 @@ def check(config: OptimizeConfig, model: SpinModel, L: int) -> None:
         )
 
 
-def run(config: OptimizeConfig, model: str, store: Store, actors: int | None = None) -> tuple[str, dict[str, Any]]:
+def run(
+    config: OptimizeConfig, model: str, store: Store, actors: int | None = None, gpu: bool = False
+) -> tuple[str, dict[str, Any]]:
     """Name and card of an optimum, searched for if it is not in the store.
 
     Args:
         actors: at most; 0 for a search in this process.
+        gpu: each takes a GPU; scores differ in their last digits, and so may the way of a search.
     """
     trained, name = TrainedModel(model, store), config.name_in(model)
     parents = [f"models/{model}"]
-    return made(store, "optima", name, lambda held: _run(config, name, trained, store, held, actors), parents)
+    return made(store, "optima", name, lambda held: _run(config, name, trained, store, held, actors, gpu), parents)
 
 
 def _run(
-    config: OptimizeConfig, name: str, trained: TrainedModel, store: Store, held: Lease, actors: int | None
+    config: OptimizeConfig, name: str, trained: TrainedModel, store: Store, held: Lease, actors: int | None, gpu: bool
 ) -> None:
     check(config, trained.model, trained.settings.L)
     data = shards.read(trained.dataset.name, store)
@@ -125,9 +128,9 @@ def _run(
     search, history = _begin(config, optimizer, trained, f"{store.work('optima', name)}/{CHECKPOINT}", held)
     log(f"{objective.name} in the latent space of {trained.name}, {optimizer.name}")
     sent = penalised._replace(objective=config.objective)
-    arguments = trained.name, store, sent, config, optimizer
+    arguments = trained.name, store, sent, config, optimizer, "cuda" if gpu else "cpu"
     chunk = chunk_of(optimizer.population, trained.settings.L)
-    with _actors(name, arguments, -(-optimizer.population // chunk), actors) as pool:
+    with _actors(name, arguments, -(-optimizer.population // chunk), actors, gpu) as pool:
         pool.answered()
         _search(config, name, search, history, pool, chunk, held)
         cost = dict(zip(("seconds", "cpu_seconds"), np.sum(history.scores, 0)[2:].tolist(), strict=True))
@@ -136,12 +139,12 @@ def _run(
     commit(Searched(config, trained, penalised, search, history, observed, ranks, held_out, cost, *beside))
 
 
-def _actors(name: str, arguments: tuple[Any, ...], size: int, actors: int | None) -> Actors:
+def _actors(name: str, arguments: tuple[Any, ...], size: int, actors: int | None, gpu: bool) -> Actors:
     """Actors that score codes, or this process alone if it may have none."""
     if actors == 0:
         return Alone(worker, arguments)
     connect()
-    return Pool(name, worker, arguments, size, actors)
+    return Pool(name, worker, arguments, size, actors, gpu)
 
 
 def _rivals(

@@ -47,29 +47,31 @@ def plan(config: SearchesConfig, model: str) -> list[str]:
     return [f"model {model}", *each, f"result: analyses/{name_in(config, model)}"]
 
 
-def run(config: SearchesConfig, model: str, store: Store, actors: int | None = None) -> tuple[str, dict[str, Any]]:
+def run(
+    config: SearchesConfig, model: str, store: Store, actors: int | None = None, gpu: bool = False
+) -> tuple[str, dict[str, Any]]:
     """Name and card of the page of all searches; those that the store does not hold are made."""
     trained = TrainedModel(model, store)
 
     def analyse() -> Found:
-        return _found(config, trained, _searched(config.each, trained, actors))
+        return _found(config, trained, _searched(config.each, trained, actors, gpu))
 
     return artifact.run(KIND, config, [model], store, analyse, command=f"orch optimize --model {model}")
 
 
-def _searcher(model: str, store: Store, actors: int | None) -> Callable[[OptimizeConfig], tuple[str, str]]:
+def _searcher(model: str, store: Store, actors: int | None, gpu: bool) -> Callable[[OptimizeConfig], tuple[str, str]]:
     """A search to its name, and why it failed if it did."""
 
     def search(config: OptimizeConfig) -> tuple[str, str]:
         try:
-            return searching.run(config, model, store, actors)[0], ""
+            return searching.run(config, model, store, actors, gpu)[0], ""
         except Exception as error:  # the others go on
             return config.name_in(model), f"{type(error).__name__}: {in_a_line(error)}"
 
     return search
 
 
-def _searched(configs: Sequence[OptimizeConfig], trained: TrainedModel, actors: int | None) -> list[str]:
+def _searched(configs: Sequence[OptimizeConfig], trained: TrainedModel, actors: int | None, gpu: bool) -> list[str]:
     """Names of the optima, in order.
 
     Small searches are done each in a process of its own.  The process of a large one takes no CPU, and its actors wait
@@ -81,8 +83,8 @@ def _searched(configs: Sequence[OptimizeConfig], trained: TrainedModel, actors: 
     connect()
     most = max(1, int(ray.cluster_resources().get("CPU", 1)))
     population, L = configs[0].optimizer.population, trained.settings.L
-    large = population > PIECES * chunk_of(population, L)
-    arguments = trained.name, trained.store, actors if large else 0
+    large = gpu or population > PIECES * chunk_of(population, L)
+    arguments = trained.name, trained.store, actors if large else 0, gpu
     names, failed, kept = [""] * len(configs), [], 0
     with (
         Pool(KIND, _searcher, arguments, len(configs), actors or most, cpus=0 if large else 1) as pool,

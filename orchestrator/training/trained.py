@@ -28,12 +28,15 @@ Network = TypeVar("Network", bound=nn.Module)
 class TrainedModel:
     """A model of the store; each of its networks is loaded when it is asked for, in evaluation mode.
 
+    Args:
+        device: of networks and labels.
+
     Raises:
         RequestError: there is none of that name, and from what is asked for, if its file is missing or damaged.
     """
 
-    def __init__(self, name: str, store: Store):
-        self.name, self.store = name, store
+    def __init__(self, name: str, store: Store, device: str = "cpu"):
+        self.name, self.store, self.device = name, store, device
         self.card: dict[str, Any] = model_card(name, store)
         self.settings = system_of(self.card)
 
@@ -73,7 +76,8 @@ class TrainedModel:
 
     def _network(self, part: str) -> nn.Module:
         network = self.settings.networks(self.model.components)[part]()
-        return load_weights(network, self.name, f"{part}.safetensors", self.store).requires_grad_(False)
+        loaded = load_weights(network, self.name, f"{part}.safetensors", self.store)
+        return loaded.requires_grad_(False).to(self.device)
 
     @cached_property
     def _columns(self) -> dict[str, np.ndarray]:
@@ -109,7 +113,7 @@ class TrainedModel:
             return {}
         rows = rows % self.dataset.configurations
         wanted = self._columns if every else self.settings.labels
-        return {name: torch.from_numpy(self._columns[name][rows]) for name in wanted}
+        return {name: torch.from_numpy(self._columns[name][rows]).to(self.device) for name in wanted}
 
 
 def load_weights(network: Network, name: str, file: str, store: Store) -> Network:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from physics.registry import MARKS
+from search.constraint import Constraint, Limit, Penalised
 from search.given import Given
 from search.objectives import parse_objective
 
@@ -45,3 +46,12 @@ def test_translations_keep_the_value(objective_of_model, random_spins):
     for name, transform in model.symmetries(L).items():
         if "translation" in name:
             torch.testing.assert_close(objective.value(transform(spins), model), objective.value(spins, model))
+
+
+def test_values_and_limits_are_computed_where_the_spins_are(objective_of_model, random_spins):
+    """Torch's meta device has shapes without numbers; like a GPU's, its tensors do not mix with the CPU's."""
+    objective, model = objective_of_model
+    spins = random_spins(model, 3).float().to("meta")
+    assert objective.value(spins, model).device.type == "meta"
+    limit = Limit(Constraint("energy", "<", -0.1), -0.1, 1.0)
+    assert Penalised(objective, [limit], 1.0).score(spins, model).device.type == "meta"

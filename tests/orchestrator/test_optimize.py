@@ -173,9 +173,10 @@ def test_a_front_reaches_from_one_value_to_the_other(diverse):
     "name", ["genetic", "gradient", "memetic", "stochastic", "cma-es", "islands", "pareto", "archive"]
 )
 def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
+    how = {"name": name, **({"bounds": [[-1, 1], [-3, 3]]} if name == "archive" else {})}
     shutil.copytree(model[1].path, tmp_path / "s", ignore=shutil.ignore_patterns("optima"))
     stopped = (model[0], Store(str(tmp_path / "s")))
-    found, whole = search(model, seed=9, name=name)
+    found, whole = search(model, seed=9, **how)
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(run, "MOST_UPDATES", 1e6)
     original, calls = run._save, []
@@ -190,8 +191,8 @@ def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
 
     monkeypatch.setattr(run, "_save", fail)
     with pytest.raises(KeyboardInterrupt):
-        search(stopped, seed=9, name=name)
-    _, card = search(stopped, seed=9, name=name)
+        search(stopped, seed=9, **how)
+    _, card = search(stopped, seed=9, **how)
     assert len(calls) == 12
     for file in ("states.parquet", "course.parquet", "history.png"):
         assert stopped[1].read("optima", found, file) == model[1].read("optima", found, file)

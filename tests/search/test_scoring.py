@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from nets.sampling import prior
+from nets.system import SYSTEMS, confined
 from physics.chiral import ChiralMagnet
-from search.constraint import Penalised
+from search.constraint import ENERGY_OF_DATA, Limit, Penalised
 from search.objectives import FunctionObjective, parse_objective
 from search.prior import on_shell
 from search.scoring import LARGEST, Scorer, chunk_of, shares
@@ -101,3 +102,14 @@ def test_an_objective_that_fails_is_named_with_the_code_and_what_is_expected(kin
         scorer(FunctionObjective(name="mine:f"), gradient=gradient).evaluate(codes)
     assert message in str(error.value) and f"at the code [{codes[0, 0]:.4g}, " in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("system", ["vae", "hybrid", "evae-2021", "vae-2022"])
+def test_codes_are_scored_where_the_decoder_is(system):
+    """On torch's meta device, whose tensors do not mix with the CPU's, as those of a GPU do not."""
+    settings = SYSTEMS.parse({"name": system, "L": 16, "latent": 4})
+    magnet = ChiralMagnet(D=1.0, mask=np.hypot(*np.mgrid[-7.5:8, -7.5:8]) < 7)
+    decoder = confined(settings.networks(3)[settings.decoder]().to("meta"), magnet, 16)
+    penalised = Penalised(parse_objective("mz_max"), [Limit(ENERGY_OF_DATA, -0.1, 1.0)], 1.0)
+    scores = Scorer(decoder, magnet, penalised, True, {}, 8, ["energy"], device="meta")
+    assert scores.score(torch.zeros(3, 4, device="meta")).device.type == "meta"
