@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.catalogue.lineage import Card, kind_of, parents_of
 from orchestrator.html import figure_text
+from physics.masks import is_mask, sites_text
 
 FIGURES = {
     "datasets": {"energy_mean": "ε", "energy_min": "lowest ε"},
@@ -60,7 +61,9 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def value_text(value: Any, long: int | None = LONG) -> str:
     """A value on one line."""
-    if isinstance(value, Mapping):
+    if is_mask(value):
+        text = sites_text(value)
+    elif isinstance(value, Mapping):
         text = "{" + ", ".join(f"{key}: {value_text(inner, None)}" for key, inner in value.items()) + "}"
     elif isinstance(value, list | tuple):
         text = "[" + ", ".join(value_text(inner, None) for inner in value) + "]"

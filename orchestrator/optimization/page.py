@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from nets.words import words
 from orchestrator.html import figure_text
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.page import Origin, Section, listed, page
 from physics.model import SpinModel
-from physics.render import COLUMNS, row_figure, state_figure, strips_figure
+from physics.render import COLUMNS, colors_text, rings_text, row_figure, state_figure, strips_figure
 from search.archive import Archive
 from search.figures import archive_figure, ensembles_figure, search_figure
 from search.optimizer import Optimizer
@@ -56,51 +57,71 @@ def optimum_page(
     """The page and its pictures."""
     objective, figures = config.objective, shown.figures
     unit = f" {objective.unit(model)}" if objective.unit(model) else ""
-    names = [*model.observables, model.defect_column]
-    label = f"{objective.name} = {figures['score']:.5g}{unit}: " + ", ".join(
-        f"{key} {figure_text(figures[key])}" for key in names
-    )
+    wanted = words(objective.name, model)
+    values = _values(figures, model)
     sign = 1 if objective.direction == "max" else -1
     training = shown.beside["training"]["score"].to_numpy()
-    history = search_figure(sign * shown.history, training, figures["score"], objective.name)
+    history = search_figure(sign * shown.history, training, figures["score"], wanted)
     kept = f"Of {len(shown.table)} that were kept, {int(figures['states_within'])} keep the limits."
     strips = [("found", shown.spins[i : i + COLUMNS]) for i in range(0, min(PICTURED, len(shown.spins)), COLUMNS)]
-    text = f"Red circles: {model.defect}. Searched subject to {shown.limits}."
+    text = (
+        "The best state that keeps the limits: left, its spins; right, the energy of each site, half of its bonds and "
+        f"its own field, whose mean is ε. {colors_text(model)} {rings_text(model)} Searched subject to {shown.limits}."
+    )
     sections = [
-        Section("The optimum", text, state_figure(shown.winner.spins.numpy(), model, label), "winner.png"),
-        *_at_rest(shown, model, objective.name),
+        Section("The optimum", text, state_figure(shown.winner.spins.numpy(), model, values), "winner.png"),
+        *_at_rest(shown, model),
         _rivals(shown, model),
-        *([_map(search, shown, model, objective.name)] if isinstance(search, Archive) else []),
+        *([_map(search, shown, model, wanted)] if isinstance(search, Archive) else []),
         Section(
             "The best states of the search",
-            f"{kept} Below, states of the prior.",
+            f"The states that the search ended with, the best first. {kept} Below, states of the prior, from which it "
+            "began: the found ones should be as good textures as these.",
             strips_figure([*strips, ("prior", shown.generated)], model),
             "states.png",
         ),
-        _along(shown, model, objective.name),
+        _along(shown, model, wanted),
         _ensembles(shown, model),
-        Section("The search, and the training data beside it", figure=history, file="history.png"),
-        Section("Figures", rows=listed(dict(figures))),
+        Section("The search, and the training data beside it", HISTORY, history, "history.png"),
+        Section("Figures", FIGURES, rows=listed(dict(figures))),
     ]
-    return page(f"Optimum {name}", " ".join([f"{label}.", *shown.said]), sections, origin)
+    summary = f"{wanted} = {figures['score']:z.5g}{unit} ({objective.name}): {values}."
+    return page(f"Optimum {name}", summary, sections, origin, model, shown.said)
+
+
+def _values(figures: Mapping[str, float], model: SpinModel, prefix: str = "") -> str:
+    """Observables and defects of a state on a line."""
+    said = [f"{known.label} {figure_text(figures[prefix + name])}" for name, known in model.observables.items()]
+    return ", ".join([*said, f"{model.defect} {figures[prefix + model.defect_column]:g}"])
+
+
+HISTORY = (
+    "Left, the best score so far and the mean of the states of each iteration: a best score that still rises at the "
+    "end asks for more iterations. Right, how many of the training data have each value, and the optimum beside them."
+)
+FIGURES = (
+    "All numbers of the optimum that its card holds. Those of the data are of what the model was trained on; distances "
+    "are means of (S - S')² / 4 over the sites, 0 for equal states and 1 for opposite ones."
+)
 
 
 def _along(shown: Shown, model: SpinModel, objective: str) -> Section:
     """The best state so far at some iterations, with its values."""
-    titles = [f"iteration {row.iteration}\n{objective} {row.score:.4g}" for row in shown.along.itertuples()]
+    titles = [f"iteration {row.iteration}\n{objective} {row.score:z.4g}" for row in shown.along.itertuples()]
     names = ["iteration", "score", *model.observables, model.defect_column]
     return Section(
         "The best state along the search",
-        f"Red circles: {model.defect}.",
+        f"The best state so far at some iterations, and what is measured of it. {rings_text(model)}",
         row_figure(shown.course, model, titles),
         "course.png",
-        rows=_text(shown.along[names]),
+        rows=shown.along[names].rename(columns={"score": objective}),
     )
 
 
 ENSEMBLES = (
-    "Distributions: of data, of states generated from the prior, as a search begins with them, and of those found. "
-    "Dotted line and star: the optimum, beside the training data on the right. Below, means."
+    "Distributions of what is measured: of data, of states generated from the prior, as a search begins with them, and "
+    "of those found. Dotted line and star: the optimum, beside the training data on the right; an optimum far from all "
+    "data is a state that the model has made up. Below, means."
 )
 
 
@@ -110,17 +131,11 @@ def _ensembles(shown: Shown, model: SpinModel) -> Section:
     names = ["score", *model.observables, model.defect_column]
     means = pd.DataFrame([{"states": name, **table[names].mean()} for name, table in ensembles.items()])
     return Section(
-        "Beside data and the prior", ENSEMBLES, ensembles_figure(ensembles, model), "ensembles.png", rows=_text(means)
+        "Beside data and the prior", ENSEMBLES, ensembles_figure(ensembles, model), "ensembles.png", rows=means
     )
 
 
-def _text(table: pd.DataFrame) -> pd.DataFrame:
-    """A table as it is printed."""
-    text = table.map(lambda value: value if isinstance(value, str) else figure_text(value))
-    return text.rename(columns=lambda name: name.replace("_", " "))
-
-
-def _at_rest(shown: Shown, model: SpinModel, objective: str) -> list[Section]:
+def _at_rest(shown: Shown, model: SpinModel) -> list[Section]:
     """What is left of the winner after its descent at T = 0."""
     winner = shown.winner
     if winner.rested is None:
@@ -128,16 +143,17 @@ def _at_rest(shown: Shown, model: SpinModel, objective: str) -> list[Section]:
     text = (
         "The nearby state of rest under its own Hamiltonian, by descent at T = 0: what the magnet would leave of the "
         f"state. Moved by {winner.figures['moved']:.3g} and from the nearest of the held-out data by "
-        f"{winner.figures['nearest_data']:.3g}, as means of (S - S')^2 / 4."
+        f"{winner.figures['nearest_data']:.3g}, as means of (S - S')² / 4: far from rest, the score is one that no "
+        f"magnet keeps. At rest it is {winner.figures['rested_score']:z.5g}."
     )
-    label = f"{objective} = {winner.figures['rested_score']:.5g} at rest"
-    return [Section("At rest", text, state_figure(winner.rested.numpy(), model, label), "rested.png")]
+    values = _values(winner.figures, model, "rested_")
+    return [Section("At rest", text, state_figure(winner.rested.numpy(), model, values), "rested.png")]
 
 
 RIVALS = (
     "Each is the state of highest score within the limits: of the search, of the data, and of samplers that were given "
-    "the CPU time of the search (share: what they used of it). In a field means four fields in turn; the energies are "
-    "without it."
+    "the CPU time of the search, of which they used the share in the column of the cost. A search that is worth its "
+    "time finds what they do not. In a field means four fields in turn; the energies are without it."
 )
 
 
@@ -149,9 +165,7 @@ def _rivals(shown: Shown, model: SpinModel) -> Section:
     best = {"state": "best of the training data", **_best_of(shown, names)}
     table = pd.DataFrame([found, best, *shown.rivals.to_dict("records")])
     columns = [name for name in ["state", *names, "within", *rested, "share"] if name in table]
-    text = _text(table[columns])
-    text["within"] = ["yes" if value else "no" for value in table["within"]]
-    return Section("Rivals", RIVALS, rows=text)
+    return Section("Rivals", RIVALS, rows=table[columns].assign(within=table["within"].astype(bool)))
 
 
 def _best_of(shown: Shown, names: Sequence[str]) -> dict[str, float | bool]:
@@ -161,6 +175,10 @@ def _best_of(shown: Shown, names: Sequence[str]) -> dict[str, float | bool]:
 
 def _map(search: Archive, shown: Shown, model: SpinModel, objective: str) -> Section:
     """The archive over its two observables, with some of its states."""
-    text = f"{len(search.cells)} cells are filled. Each has the state of highest score that was found there."
+    text = (
+        f"Each cell is a kind of state, by two of its observables; {len(search.cells)} are filled, with the state of "
+        "highest score that was found there. Red: the training data; cells far from them are what the model makes "
+        "beyond its data. Right, some of the states where they lie in the map."
+    )
     figure = archive_figure(search, shown.beside["training"], shown.spins, shown.table, model, objective)
     return Section("What the model can make", text, figure, "archive.png", cover=True)
