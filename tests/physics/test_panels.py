@@ -26,9 +26,10 @@ def coloured(rows: int, columns: int, **options):
     return figure
 
 
-@pytest.mark.parametrize(
-    ("together", "shape"), [((1, 1), (2, 3)), ((2, 1), (1, 3)), ((1, 3), (2, 1)), ((2, 3), (1, 1))]
-)
+SHAPES = [((1, 1), (2, 3)), ((2, 1), (1, 3)), ((1, 3), (2, 1)), ((2, 3), (1, 1))]
+
+
+@pytest.mark.parametrize(("together", "shape"), SHAPES)
 def test_panels_put_together_are_the_picture(together, shape):
     content = png(coloured(2, 3, together=together))
     plt.close("all")
