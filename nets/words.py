@@ -48,7 +48,7 @@ WORDS = {
     "active_units": Word("active units of the code"),
     "logit": Word("logit of the discriminator"),
     "beta_c": Word("β_c"),
-    "gamma_crossing": Word("γ_x"),
+    "gamma_crossing": Word("γ_×"),
     "gamma_up": Word("γ_up"),
     "gamma_down": Word("γ_down"),
     "gamma_cold": Word("γ_cold"),
@@ -79,7 +79,6 @@ WORDS = {
     "moved": Word("distance from the state at rest"),
     "uniform": Word("length of the mean spin"),
     "training_compared": Word("training configurations it is compared with"),
-    "states": Word("states that were kept"),
     "states_within": Word("states that keep the limits"),
     "within": Word("keeps the limits"),
     "share": Word("cost (the search: 1)"),
@@ -132,8 +131,8 @@ def words(name: str, model: SpinModel | None = None) -> str:
         known |= {key: Word(found.label, found.unit) for key, found in model.observables.items()}
         known |= {key: Word(found.label, found.unit) for key, found in model.responses.items()}
     head, blank, rest = name.partition(" ")  # of a figure that is of one model of several, which stands behind it
-    if blank and "_" not in head:
-        return name
+    if not re.match("[a-z]", head) or (blank and not re.fullmatch(r"\w+_\w+", head)):
+        return name  # a symbol, or words
     base, said = head if head in known else head.rpartition(".")[2], [rest.strip("()")] if blank else []
     while base not in known:
         line = re.fullmatch(r"(.+)_(\d+)", base)

@@ -231,7 +231,7 @@ def archive_figure(
     assert bounds is not None
     scores = np.full(size * size, np.nan)
     scores[archive.cells] = archive.values[:, 0]
-    figure, (left, right) = figure_of(1, 2, (13, 6))
+    figure, (left, right) = figure_of(1, 2, (11, 5.2))
     extent = (*bounds[0], *bounds[1])
     image = left.imshow(scores.reshape(size, size), origin="lower", extent=extent, aspect="auto", cmap="viridis")
     figure.colorbar(image, ax=left, fraction=0.046, label=f"score of {name}")
@@ -311,8 +311,8 @@ def angles_figure(densities: Mapping[tuple[str, str], np.ndarray], edges: np.nda
             if (model, kind) in densities:
                 axis.plot(middles, densities[model, kind], color=f"C{number % 10}", label=model)
         axis.set(xlim=(0, reach), yscale="log", xlabel="angle between spin and field (degrees)", title=kind)
+        axis.set_ylabel("share of the sites per degree")
         axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("density per degree")
     axes[0, 0].legend(fontsize="small")
     return figure
 

@@ -65,8 +65,9 @@ def optimum_page(
     kept = f"Of {len(shown.table)} that were kept, {int(figures['states_within'])} keep the limits."
     strips = [("found", shown.spins[i : i + COLUMNS]) for i in range(0, min(PICTURED, len(shown.spins)), COLUMNS)]
     text = (
-        "The best state that keeps the limits: left, its spins; right, the energy of each site, half of its bonds and "
-        f"its own field, whose mean is ε. {colors_text(model)} {rings_text(model)} Searched subject to {shown.limits}."
+        "The best state, of those that keep the limits if any does: left, its spins; right, the energy of each site, "
+        f"half of its bonds and its own field, whose mean is ε. {colors_text(model)} {rings_text(model)} Searched "
+        f"subject to {shown.limits}."
     )
     sections = [
         Section("The optimum", text, state_figure(shown.winner.spins.numpy(), model, values), "winner.png"),
@@ -129,7 +130,9 @@ def _ensembles(shown: Shown, model: SpinModel) -> Section:
     """Data, generated and found states: distributions and means of every observable."""
     ensembles = {**shown.beside, "found": shown.table}
     names = ["score", *model.observables, model.defect_column]
-    means = pd.DataFrame([{"states": name, **table[names].mean()} for name, table in ensembles.items()])
+    means = pd.DataFrame(
+        [{"states": name.replace("_", "-"), **table[names].mean()} for name, table in ensembles.items()]
+    )
     return Section(
         "Beside data and the prior", ENSEMBLES, ensembles_figure(ensembles, model), "ensembles.png", rows=means
     )

@@ -158,8 +158,8 @@ class CollapseScan(TrialProgram):
                 "Left, against β on the way up; right, against γ at the final β: where the k-space MSE falls by orders "
                 "of magnitude and the energy comes down to one value, all generated states have become one. Dashed: "
                 "the data. Solid: held-out data, or generated from the prior; dotted: training. Squares: stages at "
-                "γ_x; crosses: γ falling; triangles: from random weights. "
-                "Vertical: γ_x, where the losses of the diverse and the collapsed models are equal.",
+                "γ_×; crosses: γ falling; triangles: from random weights. "
+                "Vertical: γ_×, where the losses of the diverse and the collapsed models are equal.",
                 _curves(finished, self.gammas),
                 "curves.png",
             ),
@@ -179,7 +179,7 @@ SEEDS_TEXT = (
     "of the logarithms. A wide interval asks for more seeds."
 )
 COMMON_TEXT = (
-    "γ_x is here where the diverse branch of each seed meets the lowest collapsed branch of all of them; in the table "
+    "γ_× is here where the diverse branch of each seed meets the lowest collapsed branch of all of them; in the table "
     "of trials it is that of a seed alone, too large where that seed collapsed onto a metastable state."
 )
 
@@ -298,8 +298,8 @@ def _curves(finished: Finished, gammas: Sequence[float]) -> Figure:
             for axis in axes[:, -1]:
                 axis.axvline(meeting, color=color, lw=1, ls="-.")
     for (_, _, known, label), row in zip(ROWS, axes, strict=True):
-        row[0].set_ylabel(label)
         for axis in row:
+            axis.set_ylabel(label)
             axis.set_xscale("log")
             axis.grid(alpha=0.3)
             for data in finished.data.values():

@@ -31,7 +31,7 @@ REGIMES = {
 }
 """Colour and mark of each."""
 LEGEND = (
-    "Lines: theory for a linear VAE. β_c, where nothing is encoded any more; γ_x, where the diverse models give way to "
+    "Lines: theory for a linear VAE. β_c, where nothing is encoded any more; γ_×, where the diverse models give way to "
     "the ground state; γ_u, where the mean spin does."
 )
 TRIALS = (
@@ -208,7 +208,7 @@ def _draw_level(axis: Axes, config: SweepConfig, known: pd.DataFrame, keys: list
 def _draw_phases(axis: Axes, phases: Phases) -> None:
     betas = np.geomspace(*axis.get_xlim(), FINE) if axis.get_xscale() == "log" else np.linspace(*axis.get_xlim(), FINE)
     betas = betas[(betas > 0) & (betas < phases.beta_c)]
-    axis.plot(betas, [phases.gamma_x(beta) for beta in betas.tolist()], "C1-", lw=1.5, label="γ_x")
+    axis.plot(betas, [phases.gamma_x(beta) for beta in betas.tolist()], "C1-", lw=1.5, label="γ_×")
     axis.axvline(phases.beta_c, color="C0", lw=1.5, label="β_c")
     axis.plot([phases.beta_c, axis.get_xlim()[1]], [phases.gamma_u] * 2, "C4--", lw=1.5, label="γ_u")
     axis.legend(fontsize="small")
