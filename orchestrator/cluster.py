@@ -54,7 +54,6 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
     joined = address != "local" and bool(address or CURRENT_CLUSTER.exists())
     if not joined:
         _end_orphans()
-    modules = [str(path) for path in own_modules()]
     # Ray prints every death of a worker on standard output, whatever its options say.
     ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
     _check_answers(address)
@@ -63,7 +62,7 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
-            runtime_env={"py_modules": modules} if modules else None,
+            runtime_env=_environment() or None,
         )
     except (ConnectionError, AuthenticationError):
         raise RequestError(
@@ -76,6 +75,15 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
             f"resources: expected a machine with {cpus:g} CPUs and {gpus:g} GPUs, "
             f"found {here.get('CPU', 0):g} and {here.get('GPU', 0):g}; a cluster is joined when there is one"
         )
+
+
+def _environment() -> dict[str, Any]:
+    """What travels to the workers besides this package: modules that a person named, and the colours of pages."""
+    modules, colors = [str(path) for path in own_modules()], os.environ.get("ORCH_COLORS")
+    return {
+        **({"py_modules": modules} if modules else {}),
+        **({"env_vars": {"ORCH_COLORS": colors}} if colors else {}),
+    }
 
 
 def _check_answers(address: str) -> None:

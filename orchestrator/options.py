@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import typer
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 STORE = "store"
 MAKING: set[str] = set()
 """Names of the commands that make something."""
+Colors = Literal["wheel", "safe"]
 EVERY = "Options of every command"
 COMMON = "Options of every command that makes something"
 STORE_HELP = "Folder or fsspec address of the store."
@@ -46,6 +48,13 @@ SHARED = {
     ),
     "scale": _shared(str | None, None, "--scale", "A scale of the YAML file, such as paper. Default: none."),
     "seed": _shared(int | None, None, "--seed", "Seed of all random numbers. Default: 0, or of the YAML file."),
+    "colors": _shared(
+        Colors | None,
+        None,
+        "--colors",
+        "Of spins on pages: wheel, or safe for colour-blind readers.",
+        envvar="ORCH_COLORS",
+    ),
     "store": (StoreOption, STORE),
     "dry_run": _shared(bool, False, "--dry-run", "Print the plan and make nothing."),
     "as_json": (JsonOption, False),
@@ -86,6 +95,7 @@ class Common:
     settings: list[str] | None
     scale: str | None
     seed: int | None
+    colors: Colors | None
     store: str
     dry_run: bool
     as_json: bool
@@ -190,6 +200,8 @@ def run_job(job: Job, common: Common) -> None:
         lines = job.plan()
         print(json.dumps({"plan": lines}) if common.as_json else "\n".join(lines))
         return
+    if common.colors:
+        os.environ["ORCH_COLORS"] = common.colors  # which pages are drawn by, here and where Ray draws them
     name, card = job.run()
     if job.kind is None:
         print(json.dumps(card) if common.as_json else "\n".join(card))

@@ -16,15 +16,21 @@ import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from PIL import Image
 from pydantic import BaseModel
 
 from orchestrator.console import log
 from orchestrator.files import in_a_line
-from orchestrator.html import PAGE, REQUEST, THUMBNAIL, page_path, template
+from orchestrator.html import NOISE, PAGE, REQUEST, THUMBNAIL, page_path, table, template
 from orchestrator.store import Kind, Store
+from physics.masks import is_mask, sites_text
 from physics.model import SpinModel
+from physics.panels import parted, png
 from physics.render import COLUMNS, strips_figure
+
+LINES = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6000"  # told apart without red and green
+matplotlib.rcParams["axes.prop_cycle"] = cycler(color=LINES)
 
 THUMBNAIL_PIXELS = (360, 240)
 
@@ -34,6 +40,7 @@ class Section:
     """A heading with a text, a figure or a table below it.
 
     Attributes:
+        text: about two sentences on what one sees, for a reader who has not read the papers.
         figure: one that is drawn here, or a PNG that was drawn before.
         code: a command, shown as it is typed.
         file: the name that the figure has as a file beside the page, if it is one.
@@ -41,7 +48,7 @@ class Section:
     """
 
     title: str
-    text: str = ""
+    text: str
     figure: Figure | bytes | None = None
     file: str = ""
     rows: pd.DataFrame | None = None
@@ -86,21 +93,49 @@ def request_file(config: BaseModel) -> dict[str, bytes]:
     return {REQUEST: yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode()}
 
 
-def page(title: str, summary: str, sections: list[Section], origin: Origin) -> dict[str, bytes]:
-    """The self-contained page under the name :data:`PAGE`, the figures that are files by themselves, the request."""
+def page(
+    title: str,
+    summary: str,
+    sections: list[Section],
+    origin: Origin,
+    model: SpinModel | None = None,
+    said: Sequence[str] = (),
+) -> dict[str, bytes]:
+    """The self-contained page under the name :data:`PAGE`, the figures that are files by themselves, the request.
+
+    Args:
+        model: whose observables the tables have.
+        said: sentences on what was asked for and not reached, or what else one should know first.
+    """
     images = [None if section.figure is None else _png(section.figure) for section in sections]
     shown = list(zip(sections, images, strict=True))
-    request = request_file(origin.config)
     text = template(PAGE).render(
-        title=title, summary=summary, sections=shown, origin=origin, request=request[REQUEST].decode()
+        title=title,
+        summary=summary,
+        said=said,
+        sections=[
+            (section, parted(image) if image else [], None if section.rows is None else table(section.rows, model))
+            for section, image in shown
+        ],
+        origin=origin,
+        request=yaml.safe_dump(_readable(origin.config.model_dump(mode="json")), sort_keys=False, allow_unicode=True),
     )
     covers = [image for section, image in shown if image and section.cover] or [image for image in images if image]
     return {
         PAGE: text.encode(),
-        **request,
+        **request_file(origin.config),
         **{section.file: image for section, image in shown if section.file and image},
         **({THUMBNAIL: _thumbnail(covers[0])} if covers else {}),
     }
+
+
+def _readable(content: Any) -> Any:
+    """Settings with masks as words."""
+    if is_mask(content):
+        return sites_text(content)
+    if isinstance(content, dict):
+        return {key: _readable(value) for key, value in content.items()}
+    return [_readable(value) for value in content] if isinstance(content, list) else content
 
 
 def drawn(draw: Callable[[], dict[str, bytes]], config: BaseModel) -> dict[str, bytes]:
@@ -114,20 +149,20 @@ def drawn(draw: Callable[[], dict[str, bytes]], config: BaseModel) -> dict[str, 
 
 
 def spread(values: pd.Series) -> str:
-    """Mean and standard deviation, the latter to two digits."""
-    if len(values) < 2 or not values.std() > 0:
-        return f"{values.mean():.6g}"
-    digits = min(6, max(0, 1 - int(np.floor(np.log10(values.std())))))
-    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
+    """Mean and standard deviation, the latter to two digits; the mean alone where there is none."""
+    mean, deviation = float(values.mean()), float(values.std())
+    if len(values) < 2 or not deviation > NOISE:
+        return f"{0.0 if abs(mean) < NOISE else mean:.6g}"
+    digits = min(6, max(0, 1 - int(np.floor(np.log10(deviation)))))
+    return f"{mean:z.{digits}f} ± {deviation:.{digits}f}"
 
 
 def _png(figure: Figure | bytes) -> bytes:
     if isinstance(figure, bytes):
         return figure
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    content = png(figure)
     plt.close(figure)
-    return buffer.getvalue()
+    return content
 
 
 def _thumbnail(png: bytes) -> bytes:
@@ -142,7 +177,7 @@ def listed(figures: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({"figure": list(figures), "value": list(figures.values())})
 
 
-def strip_section(title: str, spins: np.ndarray, model: SpinModel) -> Section:
+def strip_section(title: str, text: str, spins: np.ndarray, model: SpinModel) -> Section:
     """Configurations side by side."""
     rows = [("", spins[i : i + COLUMNS]) for i in range(0, len(spins), COLUMNS)]
-    return Section(title, figure=strips_figure(rows, model), cover=True)
+    return Section(title, text, strips_figure(rows, model), cover=True)

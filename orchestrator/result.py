@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from orchestrator.html import figure_text
 from orchestrator.store import Kind, Store
 
 WIDE = 10  # columns
@@ -38,7 +39,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     for column in rows[0]:
         table.add_column(column, justify="right", overflow="fold")
     for row in rows:
-        table.add_row(*("-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+        table.add_row(*map(figure_text, row.values(), [0.0] * len(row)))
     Console().print(table)
 
 
@@ -64,6 +65,8 @@ def print_result(kind: Kind, name: str, card: dict[str, Any], store: Store, as_j
     for key, value in figures.items():
         if isinstance(value, int | float):
             print(f"{key:>30}  {value:.6g}")
+    for text in card.get("said", []):
+        print(f"  {text}")
     print(folder)
     for address in addresses(store, kind, name, card).values():
         print(f"  {address}")

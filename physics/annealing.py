@@ -12,7 +12,7 @@ from physics.chiral import ChiralMagnet
 from physics.model import SpinModel
 from physics.registry import Later
 from physics.replicas import batch_size, finish_omega, replicas_on
-from physics.sampler import Device, Sampler, Samples, check_kind
+from physics.sampler import Device, Sampler, Samples, check_kind, not_at_rest
 
 TYPICAL_FINISH = 2000  # greedy sweeps that a configuration takes
 
@@ -71,6 +71,10 @@ class Annealing(Sampler):
 
     def batch(self, L: int, device: Device = "cpu") -> int:
         return batch_size(L, device)
+
+    def remarks(self, samples: Samples, model: SpinModel) -> list[str]:
+        remedy = f"The descent took all of its {self.finish} sweeps; more of them (sampler.finish) go on."
+        return not_at_rest(samples.spins, model, self.torque, remedy) if self.finish else []
 
     def sample(self, model: SpinModel, L: int, seed: int, indices: Sequence[int], device: Device = "cpu") -> Samples:
         """Annealed configurations; there are no labels.

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 
 from physics.model import (
+    ENERGY,
     Observable,
     SpinModel,
     Transformation,
@@ -106,9 +107,11 @@ class ChiralMagnet(SpinModel):
     @property
     def observables(self) -> dict[str, Observable]:
         return {
-            "energy": Observable(self.energy, "ε = E/N + 2J", "J"),
-            "mz": Observable(self._mz, "M_z"),
-            "topological_charge": Observable(lambda spins: topological_charge(spins, self), "W"),
+            "energy": Observable(self.energy, "ε", "J per spin", ENERGY),
+            "mz": Observable(self._mz, "M_z", words="mean of S_z over the sites, 1 where all spins point up"),
+            "topological_charge": Observable(
+                lambda spins: topological_charge(spins, self), "W", words="topological charge, ±1 for each skyrmion"
+            ),
         }
 
     def _mz(self, spins: Tensor) -> Tensor:
@@ -226,9 +229,12 @@ class ChiralMagnet(SpinModel):
 
     def local_densities(self, spins: Tensor) -> dict[str, Tensor]:
         """Energy of each site beyond that of parallel spins, and its chirality."""
+        return {"energy": self.site_energy(spins), "chirality": self.chirality(spins)}
+
+    def site_energy(self, spins: Tensor) -> Tensor:
+        """Energy of each site beyond the exchange energy that parallel spins have there."""
         density = self.energy_density(spins)
-        parallel = 0.5 * self.J * self.neighbours(density.shape[-1]).to(density)
-        return {"energy": density + parallel, "chirality": self.chirality(spins)}
+        return density + 0.5 * self.J * self.neighbours(density.shape[-1]).to(density)
 
     def _onsite(self, spins: Tensor) -> Tensor:
         z = spins.select(-3, 2)

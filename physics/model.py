@@ -21,6 +21,8 @@ from physics.thermal import HEAT_CAPACITY, Response
 
 X, Y = -1, -2  # the axes of a configuration (..., components, L, L)
 
+ENERGY = "energy per spin, from that of parallel spins on: E/N + 2J on a torus"
+
 Transformation = Callable[[Tensor], Tensor]
 """Spins ``(..., components, L, L)`` to spins of the same shape."""
 
@@ -30,13 +32,15 @@ class Observable(NamedTuple):
 
     Attributes:
         measure: spins ``(..., components, L, L)`` to ``(...)``, differentiable where it can be.
-        label: as axes and tables show it.
+        label: its symbol, as axes and tables show it.
         unit: of its values, "" for a pure number.
+        words: what it is, for a reader who does not know the symbol.
     """
 
     measure: Callable[[Tensor], Tensor]
     label: str
     unit: str = ""
+    words: str = ""
 
 
 class Curve(NamedTuple):
@@ -168,13 +172,19 @@ class SpinModel(Tagged, ABC):
     def local_densities(self, spins: Tensor) -> dict[str, Tensor]:
         """By name, numbers of each site ``(..., L, L)`` that configurations are compared by, beside their waves.
 
-        By default the energy of each site from the uniform state on, whose mean over the sites is :meth:`energy`.  They
-        are zero where there is no site.
+        By default :meth:`site_energy`.  They are zero where there is no site.
+        """
+        return {"energy": self.site_energy(spins)}
+
+    def site_energy(self, spins: Tensor) -> Tensor:
+        """Energy of each site from the uniform state on, ``(..., L, L)``, whose mean over the sites is :meth:`energy`.
+
+        It is zero where there is no site.
         """
         density = self.energy_density(spins)
         there = torch.as_tensor(self.sites(density.shape[-1]), device=density.device)
         uniform = self.energy(spins) - density.sum((-2, -1)) / there.sum()
-        return {"energy": (density + uniform[..., None, None]) * there}
+        return (density + uniform[..., None, None]) * there
 
     @property
     def energy_scale(self) -> float:

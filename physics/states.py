@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 
 from physics import ovf
+from physics.masks import disk
 from physics.registry import cut, reason
 from physics.vortices import charges_at
 
@@ -133,12 +134,6 @@ def _charges_of_image(path: Path, L: int) -> list[tuple[int, int, int]]:
     red, green, blue = np.moveaxis(pixels[..., :3], -1, 0) > 0.5
     charge = (red & ~blue & ~green).astype(int) - (blue & ~red & ~green)
     return [(int(x), int(y), int(charge[y, x])) for y, x in np.argwhere(charge)]
-
-
-def disk(L: int) -> np.ndarray:
-    """The sites within L/2 of the middle, bool ``(L, L)``."""
-    y, x = np.mgrid[:L, :L] - (L - 1) / 2
-    return np.hypot(x, y) <= L / 2
 
 
 def mask_named(text: str, L: int) -> np.ndarray:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+import torch
 from pydantic import Field, PositiveFloat, model_validator
 
 from physics.chiral import ChiralMagnet
-from physics.model import SpinModel
+from physics.model import Curve, SpinModel
 from physics.replicas import Replicas, relax
-from physics.sampler import Device, Sampler, Samples, check_kind
+from physics.sampler import Device, Sampler, Samples, check_kind, not_at_rest
 
 
 class Tempering(Sampler):
@@ -28,6 +29,11 @@ class Tempering(Sampler):
 
     prefix: ClassVar[str] = "tempering-"
     labels: ClassVar[tuple[str, ...]] = ("acceptance", "rung_energy", "round_trips")
+    about_curves: ClassVar[str] = (
+        "Left, the share of exchanges accepted between neighbouring temperatures: replicas pass where it is well above "
+        "0, best 0.2 and more. Right, the mean energy at each temperature in the second half of a run; it rises "
+        "without gaps where the ladder is dense enough."
+    )
 
     name: Literal["tempering"] = "tempering"
     T_min: PositiveFloat = 0.1
@@ -53,6 +59,30 @@ class Tempering(Sampler):
 
     def spin_updates(self, L: int) -> float:
         return self.temperatures * self.rounds * (1 + self.overrelaxation) * L**2
+
+    def curves(self, labels: Mapping[str, np.ndarray], model: SpinModel, L: int) -> list[tuple[Curve, np.ndarray]]:
+        """Acceptance between neighbouring rungs, and mean energy at each from parallel spins on, by temperature."""
+        T = self.rungs()
+        parallel = float(model.site_energy(torch.zeros(model.components, L, L)).sum() / model.sites(L).sum())
+        between, energy = labels["acceptance"].mean(0), labels["rung_energy"].mean(0) + parallel
+        accepted = Curve(np.sqrt(T[:-1] * T[1:]), "share of exchanges accepted", "temperature (J)")
+        return [(accepted, between), (Curve(T, "ε, mean (J per spin)", "temperature (J)"), energy)]
+
+    def remarks(self, samples: Samples, model: SpinModel) -> list[str]:
+        said = not_at_rest(samples.spins, model, self.torque, "Another seed may descend to rest.")
+        T, none = self.rungs(), np.flatnonzero(samples.labels["acceptance"].max(0) == 0)
+        if len(none):
+            said.append(
+                f"No exchange was accepted between {len(none)} of the {len(T) - 1} pairs of neighbouring temperatures, "
+                f"first between {T[none[0]]:.4g} and {T[none[0] + 1]:.4g} J: replicas do not pass there. More "
+                "temperatures (sampler.temperatures) or more rounds (sampler.rounds) help."
+            )
+        if not samples.labels["round_trips"].any():
+            said.append(
+                "No replica went from the coldest temperature to the hottest and back, so the states found may depend "
+                "on the start. More rounds (sampler.rounds) help."
+            )
+        return said
 
     def sample(self, model: SpinModel, L: int, seed: int, indices: Sequence[int], device: Device = "cpu") -> Samples:
         """The lowest state of each run, relaxed, and how well the run mixed.

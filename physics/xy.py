@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from physics.model import (
+    ENERGY,
     Curve,
     Observable,
     SpinModel,
@@ -53,9 +54,11 @@ class XY(SpinModel):
     @property
     def observables(self) -> dict[str, Observable]:
         return {
-            "energy": Observable(self.energy, "ε = E/N + 2J", "J"),
-            "magnetization": Observable(lambda spins: magnetization(spins).norm(dim=-1), "|M|"),
-            "current_squared": Observable(self.current_squared, "N⟨j²⟩", "J²"),
+            "energy": Observable(self.energy, "ε", "J per spin", ENERGY),
+            "magnetization": Observable(
+                lambda spins: magnetization(spins).norm(dim=-1), "|M|", words="length of the mean spin"
+            ),
+            "current_squared": Observable(self.current_squared, "N⟨j²⟩", "J²", "square of the spin current, times N"),
         }
 
     @property

@@ -11,9 +11,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from nets.words import words
 from physics.model import Curve, SpinModel
 from physics.observables import local_alignment
-from physics.render import circle_defects, draw_spins, figure_of
+from physics.render import ABSENT, circle_defects, draw_spins, figure_of
 from search.archive import Archive
 
 ZOOM = 8  # sites on each side of a defect
@@ -23,7 +24,11 @@ TILES = 8  # pictures along each edge of an archive
 
 
 def map_figure(
-    maps: dict[str, np.ndarray], ticks: np.ndarray, axes_of: tuple[int, int], places: list[tuple[int, int]]
+    maps: dict[str, np.ndarray],
+    ticks: np.ndarray,
+    axes_of: tuple[int, int],
+    places: list[tuple[int, int]],
+    model: SpinModel,
 ) -> Figure:
     """Maps ``(points, points)`` of a latent plane over ``ticks`` of two components, with the places k, l and m."""
     figure, axes = figure_of(1, len(maps), (4.6 * len(maps), 4))
@@ -31,7 +36,7 @@ def map_figure(
     extent = (ticks[0] - half, ticks[-1] + half, ticks[0] - half, ticks[-1] + half)
     for axis, (key, values) in zip(np.atleast_1d(axes), maps.items(), strict=True):
         image = axis.imshow(values, origin="lower", extent=extent, cmap="inferno", interpolation="nearest")
-        axis.set(title=key.replace("_", " "), xlabel=f"z{axes_of[0]}", ylabel=f"z{axes_of[1]}")
+        axis.set(title=words(key, model), xlabel=f"z{axes_of[0]}", ylabel=f"z{axes_of[1]}")
         figure.colorbar(image, ax=axis, fraction=0.046)
         for letter, (row, column) in zip("klm", places, strict=True):
             axis.plot(ticks[column], ticks[row], "o", mfc="none", mec="cyan", ms=5)
@@ -45,7 +50,7 @@ def ddls_figure(stages: list[tuple[int, Tensor, Tensor]], model: SpinModel) -> F
     Args:
         stages: step, spins ``(components, L, L)`` and Grad-CAM ``(L, L)``.
     """
-    figure, axes = figure_of(3, len(stages), (2.6 * len(stages), 8))
+    figure, axes = figure_of(3, len(stages), (2.6 * len(stages), 8.4), together=(3, 1))
     first = model.defects(stages[0][1]).nonzero()
     L = stages[0][1].shape[-1]
     y, x = first[0].tolist() if len(first) else (L // 2, L // 2)
@@ -56,8 +61,10 @@ def ddls_figure(stages: list[tuple[int, Tensor, Tensor]], model: SpinModel) -> F
         reach = min(ZOOM, L // 2)
         near = torch.roll(spins, (reach - y, reach - x), (-2, -1))[..., : 2 * reach, : 2 * reach]
         draw_spins(axes[1, column], near.numpy(), model)
-        axes[2, column].imshow(cam.numpy(), cmap="jet", vmin=0, vmax=brightest, origin="lower")
-        axes[2, column].set(xticks=[], yticks=[])
+        seen = np.where(model.sites(L), cam.numpy(), np.nan)
+        image = axes[2, column].imshow(seen, cmap="inferno", vmin=0, vmax=brightest, origin="lower")
+        axes[2, column].set(xticks=[], yticks=[], facecolor=str(ABSENT))
+        figure.colorbar(image, ax=axes[2, column], location="bottom", fraction=0.06, pad=0.03, label="Grad-CAM")
     return figure
 
 
@@ -65,7 +72,7 @@ def losses_figure(losses: Tensor) -> Figure:
     """The reconstruction loss along an inverse mapping."""
     figure, axis = figure_of(1, 1, (5, 3))
     axis.semilogy(losses.numpy(), color="k")
-    axis.set(xlabel="iteration", ylabel="L_RC, the best start")
+    axis.set(xlabel="iteration", ylabel="L_RC of the best start")
     return figure
 
 
@@ -78,8 +85,8 @@ def samples_figure(table: pd.DataFrame, model: SpinModel) -> Figure:
         table: with the columns model, system, steps, energy, data_energy and those drawn.
     """
     shown = {
-        "adagan_coverage": "coverage (AdaGAN)",
-        "coverage": "coverage (k nearest)",
+        "adagan_coverage": words("adagan_coverage"),
+        "coverage": words("coverage"),
         model.defect_column: f"{model.defect} a state",
     }
     figure, axes = figure_of(1, len(shown), (13, 3.8))
@@ -96,7 +103,7 @@ def samples_figure(table: pd.DataFrame, model: SpinModel) -> Figure:
         for dashes, (_, row) in zip(("--", ":"), of_data.iterrows(), strict=False):
             axis.axhline(row[key], color="k", ls=dashes, lw=1, label=row["system"])
         axis.axvline(table["data_energy"].iloc[0], color="k", ls="--", lw=1)
-        axis.set(xlabel="mean energy", title=title)
+        axis.set(xlabel=words("energy_mean", model), title=title)
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize="small")
     return figure
@@ -112,8 +119,6 @@ def averages_figure(tables: dict[str, pd.DataFrame], labels: pd.DataFrame, model
     x = max(labels, key=lambda name: labels[name].nunique())
     first = next(iter(tables.values()))
     names = list(dict.fromkeys(first["figure"]))
-    labelled = {name: observable.label for name, observable in model.observables.items()}
-    labelled |= {name: response.label for name, response in model.responses.items()}
     columns = 3
     rows = -(-len(names) // columns)
     figure, axes = figure_of(rows, columns, (13, 3.2 * rows))
@@ -129,7 +134,7 @@ def averages_figure(tables: dict[str, pd.DataFrame], labels: pd.DataFrame, model
         data = first[first["figure"] == name]["value"]
         reach = max(np.ptp(data), 0.05 * data.abs().max(), 1e-9)
         axis.set_ylim(data.min() - reach, data.max() + reach)
-        axis.set(xlabel=x, title=labelled.get(name, name.replace("_", " ")))
+        axis.set(xlabel=words(str(x)), title=words(str(name), model))
     handles, said = axes.flat[0].get_legend_handles_labels()
     once = dict(zip(said, handles, strict=True))
     axes.flat[0].legend(once.values(), once.keys(), fontsize="x-small")
@@ -154,7 +159,7 @@ def curves_beside_figure(
                 axis.plot(curve.at, found[name][group].numpy(), label=whose, **style)
             axis.set(xlabel=curve.against, ylabel=curve.label)
     for axis, group in zip(axes[0], shown, strict=True):
-        axis.set_title(", ".join(f"{key} {labels[key][group]:.4g}" for key in labels), fontsize="small")
+        axis.set_title(", ".join(f"{words(str(key))} {labels[key][group]:.4g}" for key in labels), fontsize="small")
     axes[0, 0].legend(fontsize="x-small")
     return figure
 
@@ -203,13 +208,13 @@ def ensembles_figure(ensembles: Mapping[str, pd.DataFrame], model: SpinModel) ->
         axis.axvline(winner, color="red", ls=":")
         for label, table in ensembles.items():
             axis.hist(table[name], bins, density=True, histtype="stepfilled", alpha=0.45, label=label.replace("_", "-"))
-        axis.set(xlabel=model.observables[name].label, ylabel="density")
+        axis.set(xlabel=words(name, model), ylabel="density")
     np.atleast_1d(axes)[0].legend(fontsize="small")
     if plane:
         axes[-1].plot(*(first[name] for name in plane), ".", color="0.5", ms=3)
         axes[-1].plot(*(last[name].iloc[0] for name in plane), "r*", ms=12)
         axes[-1].locator_params(axis="x", nbins=4)
-        x, y = (model.observables[name].label for name in plane)
+        x, y = (words(name, model) for name in plane)
         axes[-1].set(xlabel=x, ylabel=y)
     return figure
 
@@ -227,15 +232,14 @@ def archive_figure(
     assert bounds is not None
     scores = np.full(size * size, np.nan)
     scores[archive.cells] = archive.values[:, 0]
-    figure, (left, right) = figure_of(1, 2, (13, 6))
+    figure, (left, right) = figure_of(1, 2, (11, 5.2))
     extent = (*bounds[0], *bounds[1])
     image = left.imshow(scores.reshape(size, size), origin="lower", extent=extent, aspect="auto", cmap="viridis")
     figure.colorbar(image, ax=left, fraction=0.046, label=f"score of {name}")
     left.plot(data[x], data[y], ",", color="red", label="training data")
     left.legend(loc="upper right", fontsize="small")
     for axis in (left, right):
-        label = model.observables
-        axis.set(xlim=bounds[0], ylim=bounds[1], xlabel=label[x].label, ylabel=label[y].label)
+        axis.set(xlim=bounds[0], ylim=bounds[1], xlabel=words(x, model), ylabel=words(y, model))
     wide, high = ((high - low) / TILES for low, high in bounds)
     places = np.floor([(table[x] - bounds[0][0]) / wide, (table[y] - bounds[1][0]) / high]).T
     for column, row in {(int(a), int(b)) for a, b in places if 0 <= a < TILES and 0 <= b < TILES}:
@@ -287,10 +291,11 @@ def alignment_figure(shown: Sequence[Aligned], model: SpinModel) -> Figure:
     rows: dict[str, list[Aligned]] = {}
     for part in shown:
         rows.setdefault(part.model, []).append(part)
-    cosines = {id(part): local_alignment(part.spins, model).numpy() for part in shown}
-    low = min(0.999, float(np.quantile(np.concatenate([found.ravel() for found in cosines.values()]), 0.01)))
+    there = model.sites(shown[0].spins.shape[-1])
+    cosines = {id(part): np.where(there, local_alignment(part.spins, model).numpy(), np.nan) for part in shown}
+    low = min(0.999, float(np.nanquantile(np.concatenate([found.ravel() for found in cosines.values()]), 0.01)))
     columns = 2 * max(sum(len(part.spins) for part in row) for row in rows.values())
-    figure, axes = figure_of(len(rows), columns, (1.55 * columns, 1.75 * len(rows)), squeeze=False)
+    figure, axes = figure_of(len(rows), columns, (1.55 * columns, 1.75 * len(rows)), squeeze=False, together=(1, 2))
     for across, (label, row) in zip(axes, rows.items(), strict=True):
         for axis in across:
             axis.axis("off")
@@ -298,13 +303,14 @@ def alignment_figure(shown: Sequence[Aligned], model: SpinModel) -> Figure:
         for (part, number), (left, right) in zip(states, across.reshape(-1, 2), strict=False):
             left.imshow(model.colors(part.spins[number].numpy()), origin="lower", interpolation="nearest")
             cosine = cosines[id(part)][number]
-            image = right.imshow(cosine, cmap="gray", vmin=low, vmax=1, origin="lower", interpolation="nearest")
+            image = right.imshow(cosine, cmap="cividis", vmin=low, vmax=1, origin="lower", interpolation="nearest")
+            right.set_facecolor(str(ABSENT))
             for axis, title in ((left, part.kind), (right, "S · h")):
                 axis.set_axis_on()
                 axis.set(xticks=[], yticks=[])
                 axis.set_title(title, fontsize=8)
         across[0].text(-0.08, 0.5, label, transform=across[0].transAxes, rotation=90, ha="right", va="center")
-    figure.colorbar(image, ax=axes, fraction=0.02, pad=0.01, label="S · h, darker below")
+        figure.colorbar(image, ax=across, fraction=0.02, pad=0.01, label="S · h")
     return figure
 
 
@@ -330,8 +336,8 @@ def angles_figure(densities: Mapping[tuple[str, str], np.ndarray], edges: np.nda
             if (model, kind) in densities:
                 axis.plot(middles, densities[model, kind], color=f"C{number % 10}", label=model)
         axis.set(xlim=(0, reach), yscale="log", xlabel="angle between spin and field (degrees)", title=kind)
+        axis.set_ylabel("share of the sites per degree")
         axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("density per degree")
     axes[0, 0].legend(fontsize="small")
     return figure
 
@@ -350,7 +356,7 @@ def crossings_figure(energies: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> F
             axis.plot(R, energy, ".-", ms=3, lw=1, label=label)
     right.set_xlim(-REACH, REACH)
     for axis in (left, right):
-        axis.set(xlabel="R", ylabel="energy per spin")
+        axis.set(xlabel="R (steps of the line)", ylabel=words("energy"))
         axis.grid(alpha=0.3)
     left.legend(fontsize="small")
     return figure

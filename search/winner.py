@@ -17,6 +17,7 @@ from physics.model import SpinModel
 from search.constraint import Penalised
 from search.objectives import Objective, checked_value
 
+REST = 2e-4  # J, of a torque: twice what a descent stops at
 UNIFORM = 0.99  # length of the mean spin from which on a state is uniform
 KEPT_SITES = 2**22  # of the states that a search ends with: 4,096 at L = 32
 
@@ -77,7 +78,8 @@ def judged(found: Mapping[str, float], spins: Tensor, model: SpinModel, objectiv
 
     * ``rested_`` and the same names at rest at T = 0;
     * moved: the mean of (S - S')^2 / 4 between the state and that at rest, 0 to 1;
-    * site_energy_max: the highest energy of a site, half of its bonds and its own field;
+    * rested_torque: the largest torque at rest, of a descent that was not long enough above :data:`REST`;
+    * site_energy_max: the highest energy of a site, half of its bonds and its own field, from parallel spins on;
     * nearest_data: the least mean of (S - S')^2 / 4 between the state and one of the data, which are not translated;
     * uniform: the length of the mean spin of the sites that exist, 1 of a uniform state.
 
@@ -94,7 +96,7 @@ def judged(found: Mapping[str, float], spins: Tensor, model: SpinModel, objectiv
 
     figures = {
         **found,
-        "site_energy_max": model.energy_density(state)[0, model.sites(spins.shape[-1])].max().item(),
+        "site_energy_max": model.site_energy(state)[0, model.sites(spins.shape[-1])].max().item(),
         "nearest_data": apart(data).min().item(),
         "uniform": (state.sum((2, 3)) / there).norm().item(),
     }
@@ -104,7 +106,8 @@ def judged(found: Mapping[str, float], spins: Tensor, model: SpinModel, objectiv
     rested = torch.from_numpy(relaxed)
     left = figures_of(valued(rested, model, objective))
     figures |= {f"rested_{name}": value for name, value in left.items()}
-    return Winner(state[0], rested[0], figures | {"moved": apart(rested).item()})
+    figures |= {"moved": apart(rested).item(), "rested_torque": model.torque(rested).max().item()}
+    return Winner(state[0], rested[0], figures)
 
 
 def remarks(figures: Mapping[str, float], latent_dim: int, highest_energy: float, limits: str) -> list[str]:
@@ -124,4 +127,6 @@ def remarks(figures: Mapping[str, float], latent_dim: int, highest_energy: float
         said.append(f"Its energy is above that of all data, at most {highest_energy:.5g}.")
     if figures["code_norm"] > 1 + 3 / math.sqrt(2 * latent_dim):
         said.append(f"Its code lies outside of the prior, |z| / sqrt(d) = {figures['code_norm']:.3g}.")
+    if figures.get("rested_torque", 0.0) > REST:
+        said.append(f"Its state at rest is not quite: a torque of {figures['rested_torque']:.2g} J is left.")
     return said

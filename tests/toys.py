@@ -60,7 +60,7 @@ class Ising(SpinModel):
     @property
     def observables(self) -> dict[str, Observable]:
         return {
-            "energy": Observable(self.energy, "E/N + 2J", "J"),
+            "energy": Observable(self.energy, "ε", "J per spin"),
             "m": Observable(lambda spins: spins.mean((-3, -2, -1)), "m"),
         }
 

@@ -19,6 +19,7 @@ from orchestrator.data import shards
 from orchestrator.page import Section
 from orchestrator.training.selection import told_apart
 from orchestrator.training.trained import TrainedModel
+from physics.render import colors_text
 from search.figures import Aligned, alignment_figure, angles_figure
 
 BLOCK = 256  # configurations decoded and measured together
@@ -57,20 +58,27 @@ def field(config: FieldConfig, models: Sequence[TrainedModel]) -> Found:
     sections = [
         Section(
             "States and how they lie along their fields",
-            "Each state with the map of S · h beside it, h the direction of its effective field: white where the spin "
+            "Each state with the map of S · h beside it, h the direction of its effective field: bright where the spin "
             "lies along it, as everywhere in a state at rest. Above, data; below, a row a model: the same data "
-            "reconstructed, and states generated from the same codes.",
+            f"reconstructed, and states generated from the same codes. {colors_text(first.model)}",
             alignment_figure(shown, first.model),
             "states.png",
             cover=True,
         ),
         Section(
             f"Angles between spin and field of {n} states",
-            "Share of the sites per degree; 0 is at rest. Black: the data.",
+            "Share of the sites per degree of the angle between a spin and its field; in a state at rest it is 0 "
+            "everywhere. Black: the data; a model whose curve lies to the right of it makes states that are less at "
+            "rest.",
             angles_figure(densities, EDGES),
             "angles.png",
         ),
-        Section("Energies and angles", "Energy per spin; angles in degrees.", rows=pd.DataFrame(rows)),
+        Section(
+            "Energies and angles",
+            "Mean energy per spin, and the angles that half and 95 % of the sites are below, a row an ensemble. The "
+            "first row is of the data, which generated states come near to where the model is good.",
+            rows=pd.DataFrame(rows),
+        ),
     ]
     figures = {"rows": rows, "data_energy": rows[0]["energy"], "data_median_angle": rows[0]["median_angle"]}
     return Found(figures, _table(densities), sections)

@@ -9,23 +9,27 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from nets.metrics import measure
 from nets.sampling import decode, repeated
+from nets.words import words
 from orchestrator.analysis.artifact import Found
 from orchestrator.analysis.request import LineConfig
 from orchestrator.analysis.states import code_of
 from orchestrator.page import Section
 from orchestrator.training.selection import told_apart
 from orchestrator.training.trained import TrainedModel
-from physics.render import curves_figure, row_figure
+from physics.render import colors_text, curves_figure, rings_text, row_figure
 from search.figures import crossings_figure
 from search.latent import from_peak, line, peak_width
 
 PICTURED = 5
 AROUND = np.array([-30, -10, -2, 0, 2, 10, 30])  # R of the pictures of several models, as in the 2021 paper
+ALONG = (
+    "What is measured of the states along the line, from its first end at 0 to its second at 1. A peak of the energy "
+    "is a barrier that a straight path in the latent space meets."
+)
 
 
 class Line(NamedTuple):
@@ -101,11 +105,18 @@ def _one_by_one(config: LineConfig, lines: Sequence[Line], trained: TrainedModel
     model, sections = trained.model, []
     picked = np.linspace(0, config.points - 1, PICTURED).round().astype(int)
     for at, a, b in zip(lines, config.states, config.states[1:], strict=False):
-        shown = row_figure(at.spins[picked].numpy(), model, [f"ε {at.energy[i]:.4f}" for i in picked])
+        shown = row_figure(at.spins[picked].numpy(), model, [f"ε {at.energy[i]:z.4f}" for i in picked])
         along = at.table.set_index("position").drop(columns=["line", "R", "model"])
+        curves = curves_figure(along.rename(columns=lambda name: words(str(name), model)), "position on the line")
+        states = f"{PICTURED} states from the first to the last, evenly along the line between their codes, with their"
         sections += [
-            Section(f"From {a} to {b}", f"Red circles: {model.defect}.", shown, f"line{at.number}.png"),
-            Section(f"Along line {at.number}", figure=curves_figure(along, "position")),
+            Section(
+                f"From {a} to {b}",
+                f"{states} energies ε in J per spin. {colors_text(model)} {rings_text(model)}",
+                shown,
+                f"line{at.number}.png",
+            ),
+            Section(f"Along line {at.number}", ALONG, curves),
         ]
     return sections
 
@@ -116,7 +127,10 @@ def _side_by_side(config: LineConfig, lines: Sequence[Line], trained: TrainedMod
     for number, (a, b) in enumerate(zip(config.states, config.states[1:], strict=False), 1):
         here = [at for at in lines if at.number == number]
         energies = {at.label: (at.table["R"].to_numpy(), at.energy) for at in here}
-        text = "Energy per spin against R, steps from its highest value, in all of the line and around the peak."
+        text = (
+            "Energy per spin against R, the steps from its highest value, in all of the line and around the peak. A "
+            "high and narrow peak is a wall between two kinds of states, which a model without barriers would not have."
+        )
         sections += [
             Section(f"From {a} to {b}", text, crossings_figure(energies), f"energies{number}.png", cover=number == 1),
             *(_around(at, trained, f"states{number}-{i}.png") for i, at in enumerate(here)),
@@ -144,7 +158,8 @@ def _around(at: Line, trained: TrainedModel, file: str) -> Section:
     """States of one line around its highest energy."""
     R = at.table["R"].to_numpy()
     picked = np.unique(np.searchsorted(R, np.clip(AROUND, R[0], R[-1])))
-    titles = [f"R = {R[i]}, ε {at.energy[i]:.4f}" for i in picked]
-    figure: Figure = row_figure(at.spins[picked].numpy(), trained.model, titles)
-    figure.suptitle(at.label)
-    return Section(f"Around the peak: {at.label}", f"Red circles: {trained.model.defect}.", figure, file)
+    titles = [f"R = {R[i]}\nε {at.energy[i]:z.4f}" for i in picked]
+    figure = row_figure(at.spins[picked].numpy(), trained.model, titles)
+    rings = rings_text(trained.model)
+    text = f"States before, at and behind the highest energy: how one texture becomes the other. {rings}"
+    return Section(f"Around the peak: {at.label}", text, figure, file)

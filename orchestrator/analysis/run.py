@@ -14,6 +14,7 @@ import torch
 
 from nets.metrics import measure
 from nets.sampling import decode, prior
+from nets.words import words
 from orchestrator.analysis import artifact
 from orchestrator.analysis.alignment import field
 from orchestrator.analysis.artifact import Found
@@ -27,12 +28,18 @@ from orchestrator.page import Section
 from orchestrator.store import Store
 from orchestrator.training.selection import alike
 from orchestrator.training.trained import TrainedModel
+from physics.model import SpinModel
 from physics.registry import Settings
-from physics.render import curves_figure, row_figure
+from physics.render import colors_text, curves_figure, rings_text, row_figure
 from search import latent as search
 from search.figures import ddls_figure, losses_figure, map_figure
 
 PICTURED = 5
+FAR = 0.1  # L_RC from which on a decoded state is said to be another one
+ON_THE_WAY = (
+    "The reconstruction loss of the best start against the iterations of the search. It should have become flat by the "
+    "end; one that still falls asks for more iterations."
+)
 
 
 def latent_map(config: MapConfig, trained: TrainedModel) -> Found:
@@ -57,14 +64,22 @@ def latent_map(config: MapConfig, trained: TrainedModel) -> Found:
     shape = (config.points, config.points)
     drawn = [key for key in ("energy", model.defect_column, "logit") if key in found.table]
     maps = {key: found.table[key].to_numpy().reshape(shape) for key in drawn}
-    heat = map_figure(maps, ticks.numpy(), config.axes, found.places)
+    heat = map_figure(maps, ticks.numpy(), config.axes, found.places, model)
     energies = model.energy(found.states).tolist()
-    labels = [f"{letter}: ε {energy:.4f}" for letter, energy in zip("klm", energies, strict=True)]
+    labels = [f"{letter}: ε {energy:z.4f}" for letter, energy in zip("klm", energies, strict=True)]
     decoded = row_figure(found.states.numpy(), model, labels)
-    text = f"Components {config.axes[0]} (across) and {config.axes[1]} (up) of the code, the others from the prior."
+    text = (
+        f"A state at each point of the plane of components {config.axes[0]} (across) and {config.axes[1]} (up) of the "
+        "code, the others from the prior. Dark basins of the energy are kinds of states, bright ridges the walls "
+        "between them; k, l and m lie across the steepest."
+    )
+    across = (
+        "The states before, on and behind the wall, at k, l and m, with their energies ε in J per spin. On a wall the "
+        f"texture changes, often by way of defects. {colors_text(model)} {rings_text(model)}"
+    )
     sections = [
         Section("The plane", text, heat, "map.png"),
-        Section("Across its steepest barrier", f"At k, l and m. Red circles: {model.defect}.", decoded, "barrier.png"),
+        Section("Across its steepest barrier", across, decoded, "barrier.png"),
     ]
     return Found(found.figures, found.table, sections)
 
@@ -97,11 +112,20 @@ def watch_ddls(config: SampleConfig, trained: TrainedModel) -> Found:
     figures = {f"{key}_{when}": float(mean[key].iloc[i]) for key in mean for when, i in (("before", 0), ("after", -1))}
     figures[f"darker_than_{model.defect_column}"] = found.darker
     shown = [found.watched[i] for i in np.linspace(0, len(found.watched) - 1, PICTURED).round().astype(int)]
-    states, curves = ddls_figure(shown, model), curves_figure(mean, "step")
-    text = f"The state, its surroundings of the first of its {model.defect}, and where the discriminator sees a fake."
+    states = ddls_figure(shown, model)
+    curves = curves_figure(mean.rename(columns=lambda name: words(str(name), model)), "step")
+    text = (
+        f"The state, its surroundings of the first of its {model.defect}, and by Grad-CAM where the discriminator sees "
+        "a fake: bright sites are what it holds against the state, on one scale for all steps. They should coincide "
+        f"with the {model.defect} and fade on the way. {colors_text(model)} {rings_text(model)}"
+    )
+    means = (
+        f"What is measured of {config.n} samples, mean at each step. The logit rises as they are moved to please the "
+        f"discriminator; energy and {model.defect} should fall along with that."
+    )
     sections = [
-        Section("One sample on its way", f"{text} The last by Grad-CAM.", states, "ddls.png"),
-        Section(f"Means of {config.n} samples", figure=curves, file="curves.png"),
+        Section("One sample on its way", text, states, "ddls.png"),
+        Section(f"Means of {config.n} samples", means, curves, "curves.png"),
     ]
     return Found(figures, found.table, sections)
 
@@ -123,10 +147,27 @@ def inverse_map(config: InvertConfig, trained: TrainedModel) -> Found:
     shown = row_figure(states.numpy(), model, ["the state", f"decoded, L_RC = {figures['reconstruction']:.2g}"])
     table = pd.DataFrame({"code": [code.tolist()], "spins": [states[1].flatten().tolist()], "L": [target.shape[-1]]})
     sections = [
-        Section("The state and its decoding", f"Red circles: {model.defect}.", shown, "invert.png"),
-        Section("On the way", figure=losses_figure(losses)),
+        Section(
+            "The state and its decoding",
+            "The state that was given, left, and what the model makes of the code that was found for it, right. L_RC "
+            f"is the mean squared difference of their components, 0 where they are equal. {colors_text(model)} "
+            f"{rings_text(model)}",
+            shown,
+            "invert.png",
+        ),
+        Section("On the way", ON_THE_WAY, losses_figure(losses)),
     ]
-    return Found(figures, table, sections)
+    return Found(figures, table, sections, said=_not_met(figures["reconstruction"], model))
+
+
+def _not_met(left: float, model: SpinModel) -> list[str]:
+    """A sentence if the decoded state is not the one that was given."""
+    if left < FAR:
+        return []
+    return [
+        f"The model does not make this state: the nearest that was found leaves L_RC = {left:.2g}, where states that "
+        f"have nothing in common are at about {2 / model.components:.2g}. More starts or iterations may come nearer."
+    ]
 
 
 ANALYSES: dict[str, Callable[[Any, TrainedModel], Found]] = {
@@ -154,4 +195,4 @@ def run(
     def analyse() -> Found:
         return OF_SEVERAL[kind](config, models) if kind in OF_SEVERAL else ANALYSES[kind](config, *models)
 
-    return artifact.run(kind, config, names, store, analyse, subject)
+    return artifact.run(kind, config, names, store, models[0].model, analyse, subject)

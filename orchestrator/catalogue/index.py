@@ -17,6 +17,13 @@ from orchestrator.store import KINDS, Store
 INDEX = "index.html"
 SAID = 2  # figures in a box of the picture
 HEADINGS = dict(zip(KINDS, ("Data sets", "Models", "Sweeps", "Optima", "Analyses"), strict=True))
+ABOUT = {
+    "Data sets": "Configurations of a spin model, from a sampler or imported: what models are trained on.",
+    "Models": "Generative models that were trained by themselves. Those of a sweep are listed with it.",
+    "Sweeps": "Trainings of which some settings vary, with the best figure that was found.",
+    "Optima": "States of largest or smallest score that were found in the latent space of a model.",
+    "Analyses": "What was looked at inside models, or how they were judged.",
+}
 
 
 def renew(store: Store) -> None:
@@ -46,7 +53,7 @@ def render(store: Store) -> str:
     return template(INDEX).render(
         store=store.path.rpartition("/")[2] or store.root,
         written=summary.local_time(time.time()),
-        sections=[(heading, shown) for heading, shown in sections if shown],
+        sections=[(heading, ABOUT[heading], shown) for heading, shown in sections if shown],
         unfinished=[_unfinished(store, *entry) for entry in status.unfinished(store)],
         picture=picture(lineage, said),
         links={place: link(place, card) for place, card in lineage.cards.items()},

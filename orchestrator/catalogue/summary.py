@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from nets.words import words
 from orchestrator.catalogue.lineage import Card, kind_of, parents_of
 from orchestrator.html import figure_text
+from physics.masks import is_mask, sites_text
 
 FIGURES = {
     "datasets": {"energy_mean": "ε", "energy_min": "lowest ε"},
@@ -60,7 +62,9 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def value_text(value: Any, long: int | None = LONG) -> str:
     """A value on one line."""
-    if isinstance(value, Mapping):
+    if is_mask(value):
+        text = sites_text(value)
+    elif isinstance(value, Mapping):
         text = "{" + ", ".join(f"{key}: {value_text(inner, None)}" for key, inner in value.items()) + "}"
     elif isinstance(value, list | tuple):
         text = "[" + ", ".join(value_text(inner, None) for inner in value) + "]"
@@ -82,11 +86,11 @@ def figures(kind: str, card: Card) -> dict[str, Any]:
     if kind == "sweeps":
         best, metric = known.get("best"), known.get("metric", [])
         metrics = metric if isinstance(metric, list) else [metric]
-        return {name: best.get(name) for name in metrics} if isinstance(best, Mapping) else {}
+        return {words(str(name)): best.get(name) for name in metrics} if isinstance(best, Mapping) else {}
     if kind in FIGURES:
         found = {text: known[key] for key, text in FIGURES[kind].items() if number(known.get(key))}
         return {"n": card["configurations"], **found} if "configurations" in card else found
-    return dict([(key, value) for key, value in known.items() if number(value)][:FIRST])
+    return dict([(words(key), value) for key, value in known.items() if number(value)][:FIRST])
 
 
 def number(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,29 @@ import torch
 from matplotlib.figure import Figure
 
 from nets.conditional import averages, grouped
+from nets.words import words
 from orchestrator.data import shards
 from orchestrator.data.request import DatasetConfig
 from orchestrator.data.spectrum import BETA_C
 from orchestrator.page import Origin, Section, listed, page, spread, strip_section
-from physics.render import figure_of, histograms_figure, state_figure, structure_figure
+from physics.masks import sites_text
+from physics.render import colors_text, figure_of, histograms_figure, rings_text, state_figure, structure_figure
+from physics.sampler import Samples
 from search.figures import averages_figure
 
 SAMPLED_SITES = 2**21  # of configurations that the page looks at one by one
+FIGURES = (
+    "Mean ± standard deviation over all configurations of what is measured of each, and how near they come to the "
+    "lowest energy. A sampler that finds ground states has many configurations at it."
+)
+AVERAGES = (
+    "What configurations with equal labels have on average, against the label that takes most values, with standard "
+    "errors. They are independent, so that a smooth curve within its errors is what one would expect."
+)
+NUMBERS = (
+    "The same in numbers: means and their standard errors, of fluctuations such as the heat capacity by the jackknife. "
+    "Each row is a group of configurations with equal labels."
+)
 EXACT = 1e-4  # J; a state so near the exact lowest energy is counted as one
 
 
@@ -38,6 +54,7 @@ def dataset_page(
     spins: shards.Spins,
     figures: dict[str, float],
     note: str,
+    said: Sequence[str],
     source: Origin,
 ) -> dict[str, bytes]:
     """The page and its files.
@@ -46,70 +63,103 @@ def dataset_page(
         columns: observables and labels of every configuration.
         figures: of the card.
         note: how it was made.
+        said: see :func:`remarks`.
     """
-    sampled = min(len(spins), max(16, SAMPLED_SITES // config.L**2))
-    sample = spins[np.linspace(0, len(spins) - 1, sampled).astype(int)]
-    model = config.hamiltonian
+    sample, model = looked_at(config, spins), config.hamiltonian
     defects = model.count_defects(sample).numpy()
     frame = pd.DataFrame({name: values for name, values in columns.items() if values.ndim == 1})
-    energy = f"energy {columns['energy'].min():.6f} per spin"
-    exact = model.ground_state_energy(config.L)
-    energy += f", exact lowest {exact:.6f}" if exact is not None else ""
+    lowest = int(np.argmin(columns["energy"]))
     sections = [
-        Section("Figures", rows=listed(_figures(config, frame, sample, defects))),
+        Section("Figures", FIGURES, rows=_figures(config, frame, sample, defects)),
         Section(
             "Distributions",
-            f"Of all configurations; {model.defect} of {len(sample)} of them. Red: the exact lowest energy, if known.",
+            f"How many of all configurations have each value; {model.defect} are those of {len(sample)} of them. "
+            "Red: the exact lowest energy, where it is known, which no configuration can be below.",
             _histograms(frame, defects, config),
         ),
         Section(
             "Structure factor",
-            f"Mean over {len(sample)} configurations; right, by the length of k. Dotted: the model's wave number.",
+            f"How strong waves of each wave vector k are, mean over {len(sample)} configurations, without the uniform "
+            "part: spots or a ring show a texture with a period. Right, against the length of k; dotted, the wave "
+            "number of the model's ground state.",
             structure_figure(sample, model),
         ),
-        strip_section("Configurations", sample[:16].numpy(), model),
+        strip_section(
+            "Configurations",
+            f"The first {min(16, len(sample))} of those looked at. {colors_text(model)}",
+            sample[:16].numpy(),
+            model,
+        ),
         Section(
             "The configuration of lowest energy",
-            f"Red circles: {model.defect}.",
-            state_figure(spins[int(np.argmin(columns["energy"]))].numpy(), model, energy),
+            f"Left, its spins; right, the energy of each site, half of its bonds and its own field, whose mean is ε. "
+            f"{rings_text(model)}",
+            state_figure(spins[lowest].numpy(), model, _lowest(config, columns["energy"][lowest])),
         ),
-        *([_curves(columns)] if any(values.ndim == 2 for values in columns.values()) else []),
+        *([_curves(config, columns)] if any(values.ndim == 2 for values in columns.values()) else []),
         *(_thermal(config, columns) if "temperature" in columns else []),
         *_linear_vae(figures),
         Section("Made by", note),
     ]
-    summary = f"{len(frame)} configurations, spin model {model.name}, L = {config.L}, by {config.sampler.name}."
-    return page(f"Data set {config.name}", summary, sections, source)
+    summary = (
+        f"{len(frame)} configurations of the spin model {model.name} on a lattice of L = {config.L}"
+        f"{_sites(config)}, by {config.sampler.name}."
+    )
+    return page(f"Data set {config.name}", summary, sections, source, model, said)
 
 
-def _figures(config: DatasetConfig, frame: pd.DataFrame, sample: torch.Tensor, defects: np.ndarray) -> dict[str, Any]:
+def looked_at(config: DatasetConfig, spins: shards.Spins) -> torch.Tensor:
+    """Configurations that the page looks at one by one, spread evenly over all."""
+    sampled = min(len(spins), max(16, SAMPLED_SITES // config.L**2))
+    return spins[np.linspace(0, len(spins) - 1, sampled).astype(int)]
+
+
+def remarks(config: DatasetConfig, columns: dict[str, np.ndarray], spins: shards.Spins) -> list[str]:
+    """What was asked of the sampler and is not reached, see :meth:`physics.sampler.Sampler.remarks`."""
+    if config.imported:
+        return []
+    labels = {name: columns[name] for name in config.sampler.labels}
+    return config.sampler.remarks(Samples(looked_at(config, spins).numpy(), labels), config.hamiltonian)
+
+
+def _sites(config: DatasetConfig) -> str:
+    there = config.hamiltonian.sites(config.L)
+    return "" if there.all() else f" ({sites_text(there)})"
+
+
+def _lowest(config: DatasetConfig, energy: float) -> str:
+    exact = config.hamiltonian.ground_state_energy(config.L)
+    return f"ε = {energy:z.6f}" + (f", exact lowest {exact:z.6f}" if exact is not None else "")
+
+
+def _figures(config: DatasetConfig, frame: pd.DataFrame, sample: torch.Tensor, defects: np.ndarray) -> pd.DataFrame:
     model = config.hamiltonian
     exact = model.ground_state_energy(config.L)
     lowest = float(frame["energy"].min())
-    figures: dict[str, Any] = {"configurations": len(frame)}
-    for name, observable in model.observables.items():
-        unit = f" {observable.unit}" if observable.unit else ""
-        figures[f"{name} ({observable.label})"] = spread(frame[name]) + unit
-    figures |= {
-        "lowest energy": f"{lowest:.6f}",
-        "within 1e-4 of the lowest": int((frame["energy"] - lowest < EXACT).sum()),
-    }
+    rows: list[tuple[str, Any, str]] = [("configurations", len(frame), "")]
+    rows += [(name, spread(frame[name]), observable.words) for name, observable in model.observables.items()]
+    rows += [
+        ("energy_min", f"{lowest:z.6f}", "the lowest energy of a configuration"),
+        ("within 1e-4 of the lowest", int((frame["energy"] - lowest < EXACT).sum()), "configurations so near to it"),
+    ]
     if exact is not None:
-        figures |= {
-            "exact lowest energy": f"{exact:.6f}",
-            "at the exact energy": int((frame["energy"] - exact < EXACT).sum()),
-        }
-    figures[f"{model.defect} a configuration, of {len(sample)}"] = float(defects.mean())
-    figures[f"largest torque, of {len(sample)}"] = float(model.torque(sample).max())
-    return figures
+        rows += [
+            ("energy_exact", f"{exact:z.6f}", "of the ground state, which is known for this model"),
+            ("at the exact energy", int((frame["energy"] - exact < EXACT).sum()), "configurations within 1e-4 of it"),
+        ]
+    of = f"of {len(sample)} configurations that were looked at"
+    rows += [
+        (f"{model.defect} a configuration", float(defects.mean()), f"mean {of}"),
+        ("largest torque (J)", float(model.torque(sample).max()), f"{of}; 0 in a state at rest"),
+    ]
+    return pd.DataFrame(rows, columns=["figure", "value", "what it is"])
 
 
 def _histograms(frame: pd.DataFrame, defects: np.ndarray, config: DatasetConfig) -> Figure:
     model = config.hamiltonian
-    labels = {name: observable.label for name, observable in model.observables.items()}
-    columns = {labels.get(str(name), str(name)): frame[name].to_numpy() for name in frame} | {model.defect: defects}
+    columns = {words(str(name), model): frame[name].to_numpy() for name in frame} | {model.defect: defects}
     exact = model.ground_state_energy(config.L)
-    return histograms_figure(columns, {} if exact is None else {labels["energy"]: exact})
+    return histograms_figure(columns, {} if exact is None else {words("energy", model): exact})
 
 
 def _thermal(config: DatasetConfig, columns: dict[str, np.ndarray]) -> list[Section]:
@@ -124,8 +174,8 @@ def _thermal(config: DatasetConfig, columns: dict[str, np.ndarray]) -> list[Sect
     said = table.assign(said=texts)
     keys = list(groups.labels)
     wide = said.pivot(index=keys, columns="figure", values="said")[list(dict.fromkeys(table["figure"]))].reset_index()
-    text = "Means of independent configurations and their standard errors; of fluctuations by the jackknife."
-    return [Section("Averages", text, averages_figure({"data": table}, groups.labels, model)), Section("", rows=wide)]
+    figure = averages_figure({"data": table}, groups.labels, model)
+    return [Section("Averages", AVERAGES, figure), Section("Averages in numbers", NUMBERS, rows=wide)]
 
 
 def _linear_vae(figures: dict[str, float]) -> list[Section]:
@@ -134,11 +184,12 @@ def _linear_vae(figures: dict[str, float]) -> list[Section]:
     return [Section("The linear VAE", BETA_C, rows=listed({"beta_c": figures["beta_c"]}))]
 
 
-def _curves(columns: dict[str, np.ndarray]) -> Section:
+def _curves(config: DatasetConfig, columns: dict[str, np.ndarray]) -> Section:
     """Labels that are rows of numbers, such as the acceptance between rungs: their means over the configurations."""
-    rows = {name: values.mean(0) for name, values in columns.items() if values.ndim == 2}
-    figure, axes = figure_of(1, len(rows), (5 * len(rows), 3.2))
-    for axis, (name, mean) in zip(np.atleast_1d(axes), rows.items(), strict=True):
-        axis.plot(mean, "o-", ms=3, color="k")
-        axis.set(xlabel="number", title=f"{name.replace('_', ' ')}, mean")
-    return Section("Labels of every configuration", figure=figure)
+    curves = config.sampler.curves(columns, config.hamiltonian, config.L)
+    figure, axes = figure_of(1, len(curves), (5 * len(curves), 3.2), squeeze=False)
+    for axis, (curve, mean) in zip(axes[0], curves, strict=True):
+        axis.plot(curve.at, mean, "o-", ms=3, color="k")
+        axis.set(xlabel=curve.against, ylabel=curve.label)
+        axis.grid(alpha=0.3)
+    return Section("What the sampler notes", config.sampler.about_curves, figure)

@@ -11,10 +11,10 @@ from orchestrator.config import find_file, load, shipped, validated
 from orchestrator.store import Store
 from physics.annealing import Annealing
 from physics.chiral import ChiralMagnet
+from physics.masks import disk
 from physics.model import AnySpinModel
 from physics.registry import Seed, Settings, digest
 from physics.sampler import AnySampler
-from physics.states import disk
 
 LARGEST = 4096  # lattice
 MOST_BYTES = 1e14  # of the spins of a data set

@@ -209,7 +209,7 @@ def make(config: DatasetConfig, store: Store, actors: int | None = None) -> tupl
 
 def seal(config: DatasetConfig, store: Store, found: list[dict[str, Any]], device: Device, note: str) -> None:
     """Make the data set whole: its card and its page beside the shards."""
-    from orchestrator.data.page import dataset_page, figures_of  # matplotlib, which actors do without
+    from orchestrator.data.page import dataset_page, figures_of, remarks  # matplotlib, which actors do without
     from orchestrator.page import drawn, origin
 
     manifest = _list(config, store, found, device)
@@ -219,10 +219,11 @@ def seal(config: DatasetConfig, store: Store, found: list[dict[str, Any]], devic
     source = origin(store, "datasets", config.name, config, command)
     known = spectrum.measure(config, spins)
     figures = figures_of(config, numbers) | spectrum.figures(known)
-    files = drawn(lambda: dataset_page(config, numbers, spins, figures, note, source), config)
+    said = remarks(config, numbers, spins)
+    files = drawn(lambda: dataset_page(config, numbers, spins, figures, note, said, source), config)
     if known is not None:
         files[spectrum.FILE] = known.numpy().tobytes()
-    card = {**manifest, "figures": figures}
+    card = {**manifest, "figures": figures, "said": said}
     store.commit("datasets", config.name, card, files, placed=True)
 
 

@@ -15,7 +15,11 @@ from physics.symmetry import is_uniform
 
 FILE = "spectrum.float32"
 SITES = 2**24  # of the configurations that it is taken of: two seconds
-BETA_C = "Above beta_c, a weight of the KL divergence, the best linear VAE of the data encodes nothing."
+BETA_C = (
+    "Of the VAEs whose networks are linear the best is known from the covariance of the data. Above β_c, a weight of "
+    "the KL divergence, it encodes nothing; networks that are not linear are expected to follow at about the same "
+    "weight."
+)
 
 
 def measure(config: DatasetConfig, spins: shards.Spins) -> Tensor | None:

@@ -19,6 +19,10 @@ JUDGED = (
     "noisy data are. Authenticity is the share of samples that are farther from the nearest training configuration "
     "than that is from the others: near 0 they are copies, and 1 is outside of the data."
 )
+BY_FIGURE = (
+    "Means over the groups of the data and of this system, R² over the groups, and the largest difference of a group "
+    "in its standard errors. By chance alone that difference is about 2 to 3."
+)
 
 
 def evaluation_sections(
@@ -33,12 +37,18 @@ def evaluation_sections(
         ),
         Section(
             "Energy and coverage",
-            "A point a training; open from the prior, filled refined by the discriminator. Dashed: held-out data; "
-            "dotted: the same with noise.",
+            "A point a training: how much of the data its states cover, and their defects, against their mean energy; "
+            "open from the prior, filled refined by the discriminator. Dashed: held-out data, which a good model is "
+            "near; dotted: the same with noise, which it should not be below.",
             samples_figure(table, model),
             "scatter.png",
         ),
-        Section("Each training", rows=table.drop(columns="data_energy")),
+        Section(
+            "Each training",
+            "The same figures of every training by itself, with the standard deviations of its observables. Trainings "
+            "of one system differ in their seed, so their scatter is what chance does.",
+            rows=table.drop(columns="data_energy"),
+        ),
     ]
 
 
@@ -58,28 +68,32 @@ def conditional_sections(
     return [
         Section(
             "Against the labels",
-            "Means over the configurations of each group of equal labels, with their standard errors.",
+            "Means over the configurations of each group of equal labels, with their standard errors. Black: the data, "
+            "on which the curves of a system lie if it makes what its labels ask for.",
             averages_figure(tables, groups.labels, model),
             "groups.png",
             cover=True,
         ),
         Section(
             "Accuracy of the means",
-            "R² over the groups: 1 is a perfect fit, below 0 is worse than the mean of the data.",
-            rows=accuracy.map("{:.3f}".format).reset_index(names="figure"),
+            "R² over the groups, a row a figure and a column a system: how well its means follow those of the data. 1 "
+            "is a perfect fit, below 0 is worse than the mean of the data.",
+            rows=accuracy.map("{:z.3f}".format).reset_index(names="figure"),
         ),
         *(_curve_sections(curves, shapes, groups, model.curves(L)) if model.curves(L) else []),
-        *(Section(f"{name}, figure by figure", rows=score.round(5)) for name, score in scores.items()),
+        *(Section(f"{name}, figure by figure", BY_FIGURE, rows=score) for name, score in scores.items()),
     ]
 
 
 def _curve_sections(
     curves: dict[str, dict[str, Tensor]], shapes: dict[str, dict[str, float]], groups: Groups, known: dict[str, Curve]
 ) -> list[Section]:
+    labels = {name: curve.label for name, curve in known.items()}
     return [
         Section(
             "Curves",
-            f"Means over {CURVED} configurations of the first, the middle and the last group. Black: the data.",
+            f"Means over {CURVED} configurations of the first, the middle and the last group of equal labels. Black: "
+            "the data, which the curves of a good system cannot be told from.",
             curves_beside_figure(curves, groups.labels, known),
             "curves.png",
         ),
@@ -87,6 +101,6 @@ def _curve_sections(
             "Accuracy of the curves",
             "R² of the correlation; of the others the share of points within 5 % of the data's largest value. "
             "Means over the groups.",
-            rows=pd.DataFrame(shapes).map("{:.3f}".format).reset_index(names="curve"),
+            rows=pd.DataFrame(shapes).map("{:z.3f}".format).rename(index=labels).reset_index(names="curve"),
         ),
     ]

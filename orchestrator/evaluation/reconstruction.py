@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -107,13 +107,17 @@ def maker(store: Store, name: str, config: ReconstructConfig) -> Callable[[int],
 def run(config: ReconstructConfig, name: str, store: Store) -> tuple[str, dict[str, Any]]:
     """Name and card of an analysis with the fields, their statistics and pictures, made unless it is in the store."""
     trained = check(config, name, store)
-    return artifact.run("reconstruct", config, [name], store, lambda: _reconstructed(config, trained, store))
+    make = partial(_reconstructed, config, trained, store)
+    return artifact.run("reconstruct", config, [name], store, trained.model, make)
 
 
 def _reconstructed(config: ReconstructConfig, trained: TrainedModel, store: Store) -> artifact.Found:
     trained_at = trained.temperatures
+    said = []
     if not trained_at[0] <= config.temperature <= trained_at[-1]:
-        log(f"temperature {config.temperature:g}: the model was trained at {', '.join(f'{T:g}' for T in trained_at)}")
+        temperatures = ", ".join(f"{T:g}" for T in trained_at)
+        said = [f"The model was trained at temperatures of {temperatures} J, not at {config.temperature:g} J."]
+        log(said[0])
     connect()
     blocks = list(range(-(-config.n // BLOCK)))
     parts: dict[int, tuple[np.ndarray, int]] = {}
@@ -128,7 +132,7 @@ def _reconstructed(config: ReconstructConfig, trained: TrainedModel, store: Stor
             bar.update(task, advance=1)
     spins = np.concatenate([parts[number][0] for number in blocks])
     codes = sum(parts[number][1] for number in blocks)
-    return _found(config, trained.model, spins, codes)
+    return _found(config, trained.model, spins, codes)._replace(said=said)
 
 
 def _found(config: ReconstructConfig, model: Any, spins: np.ndarray, codes: int) -> artifact.Found:
@@ -138,21 +142,21 @@ def _found(config: ReconstructConfig, model: Any, spins: np.ndarray, codes: int)
     figures = {name: estimate.value for name, estimate in estimates.items()}
     figures |= {f"{name}_error": estimate.error for name, estimate in estimates.items()}
     figures["charges_kept"] = config.n / codes
-    labels = {name: known.label for name, known in (*model.observables.items(), *model.responses.items())}
-    rows = {labels.get(name, name): f"{value:.5g} ± {error:.2g}" for name, (value, error) in estimates.items()}
+    rows = {name: f"{value:z.5g} ± {error:.2g}" for name, (value, error) in estimates.items()}
     pictures = [f"field {i}" for i in range(min(PICTURED, config.n))]
     sections = [
         Section(
             "Fields",
-            f"Arrows coloured by their angle; red circles: vortices, blue: antivortices. L = {spins.shape[-1]}, "
-            f"T = {config.temperature:g}, {config.polish} sweeps of polish.",
+            f"Each arrow is a spin, its colour its angle; rings are vortices, blue ones antivortices, where they were "
+            f"asked for. L = {spins.shape[-1]}, T = {config.temperature:g} J, {config.polish} sweeps of polish.",
             arrows_figure(spins[:PICTURED], model, pictures),
             "fields.png",
             cover=True,
         ),
         Section(
             f"Statistics of {config.n} fields",
-            f"Means with standard errors. {codes} codes were decoded; those with other charges were drawn anew.",
+            f"Means with standard errors; of fluctuations such as the heat capacity by the jackknife. {codes} codes "
+            "were decoded; those with other charges were drawn anew.",
             rows=listed(rows),
         ),
     ]

@@ -170,15 +170,19 @@ def evaluate(config: SampleConfig, names: Sequence[str], store: Store) -> tuple[
         RequestError: too few samples, or models of different data sets.
     """
     models = check(config, names, store)
-    return artifact.run("evaluate", config, names, store, lambda: _judged(config, models, store))
+    return artifact.run("evaluate", config, names, store, models[0].model, lambda: _judged(config, models, store))
 
 
 def _judged(config: SampleConfig, models: list[TrainedModel], store: Store) -> artifact.Found:
     first, ways = models[0], _ways(config, models)
     there = held_out(models)
     known = config.model_copy(update={"n": min(config.n, there // 2)})
+    said = []
     if known.n < config.n:
-        log(f"{there} configurations are held out: {known.n} are the reference, distances are of {known.n} samples")
+        said = [
+            f"{there} configurations are held out: {known.n} are the reference, distances are of {known.n} samples."
+        ]
+        log(said[0])
     asked = known.n if first.settings.labels else config.n  # the labels of each configuration are asked for once
     ensembles = {name: Piece(first.name, known, 0, name) for name in (REFERENCE, HELD_OUT, NOISY, *first.baselines)}
     rows_of = {HELD_OUT: {"model": "", "system": HELD_OUT, "steps": 0}}
@@ -200,7 +204,7 @@ def _judged(config: SampleConfig, models: list[TrainedModel], store: Store) -> a
         beside = compared(found, _groups(found, known.n, first), first)
         figures |= beside.figures
         sections = [*beside.sections, *sections]
-    return artifact.Found(figures, table, sections)
+    return artifact.Found(figures, table, sections, said=said)
 
 
 def _training(config: SampleConfig, models: list[TrainedModel]) -> Piece:

@@ -35,6 +35,7 @@ FOUND = (
     "Mean and standard deviation over the seeds: score, score at rest, how far the state moved to rest and how far it "
     "lies from the nearest held-out state, as means of (S - S')^2 / 4."
 )
+EACH = "A row a search. Each has a page of its own among the optima, with its rivals, its way and the data beside it."
 
 
 def name_in(config: SearchesConfig, model: str) -> str:
@@ -56,7 +57,7 @@ def run(
     def analyse() -> Found:
         return _found(config, trained, _searched(config.each, trained, actors, gpu))
 
-    return artifact.run(KIND, config, [model], store, analyse, command=f"orch optimize --model {model}")
+    return artifact.run(KIND, config, [model], store, trained.model, analyse, command=f"orch optimize --model {model}")
 
 
 def _searcher(model: str, store: Store, actors: int | None, gpu: bool) -> Callable[[OptimizeConfig], tuple[str, str]]:
@@ -121,7 +122,7 @@ def _found(config: SearchesConfig, trained: TrainedModel, names: Sequence[str]) 
     sections = [
         Section("The winners", WINNERS, _strips(table, pictures, trained), "winners.png", cover=True),
         Section("What was found", FOUND, rows=means),
-        Section("Every search", "Each has a page of its own among the optima.", rows=each),
+        Section("Every search", EACH, rows=each),
     ]
     return Found(figures, table, sections, parents=[f"optima/{name}" for name in names])
 

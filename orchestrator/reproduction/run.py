@@ -140,7 +140,9 @@ def _sections(step: Step, store: Store) -> list[Section]:
     kind, name = parts(step.job.place)
     card = store.card(kind, name) or {}
     heading = Section(f"Figure {step.entry.figure}", step.entry.shows, code=step.line)
-    pictures = [Section("", figure=store.read(kind, name, file)) for file in _pictures(step, card)]
+    pictures = [
+        Section("", f"{file} of {kind}/{name}:", store.read(kind, name, file)) for file in _pictures(step, card)
+    ]
     return [heading, *pictures, Section("", f"The numbers of {kind}/{name}:", rows=_numbers(card))]
 
 

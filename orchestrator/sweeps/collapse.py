@@ -31,7 +31,7 @@ from orchestrator.page import Section
 from orchestrator.sweeps.program import Card, Finished, Mode, TrialProgram
 from orchestrator.training.request import TrainConfig
 from physics.registry import shown
-from physics.render import figure_of, strips_figure
+from physics.render import colors_text, figure_of, strips_figure
 
 
 class CollapseScan(TrialProgram):
@@ -155,23 +155,32 @@ class CollapseScan(TrialProgram):
             Section("Seeds together", f"{SEEDS_TEXT} {COMMON_TEXT} {_bounds(finished.summary)}", rows=finished.pooled),
             Section(
                 "Losses and collapse",
-                "Left, against beta on the way up; right, against gamma at the final beta. Dashed: the data. "
-                "Solid: validation, or generated from the prior; dotted: training. Squares: stages at gamma_crossing; "
-                "crosses: gamma falling; triangles: from random weights. "
-                "Vertical: gamma_crossing, where the losses of the diverse and the collapsed models are equal.",
+                "Left, against β on the way up; right, against γ at the final β: where the k-space MSE falls by orders "
+                "of magnitude and the energy comes down to one value, all generated states have become one. Dashed: "
+                "the data. Solid: held-out data, or generated from the prior; dotted: training. Squares: stages at "
+                "γ_×; crosses: γ falling; triangles: from random weights. "
+                "Vertical: γ_×, where the losses of the diverse and the collapsed models are equal.",
                 _curves(finished, self.gammas),
                 "curves.png",
             ),
             Section(
-                "Generated states", "Decoded from the same codes all along a chain.", _states(finished), "states.png"
+                "Generated states",
+                "A row a training, decoded from the same codes of the prior all along a chain, with β, γ and the mean "
+                "energy ε in J per spin. They are unlike each other until γ makes all of them one state, which should "
+                f"be the magnet's ground state. {colors_text(finished.model)}",
+                _states(finished),
+                "states.png",
             ),
         ]
 
 
-SEEDS_TEXT = "Geometric means over the seeds and their 95 % intervals by Student's t of the logarithms."
+SEEDS_TEXT = (
+    "What trials that differ in their seed alone say together: geometric means and their 95 % intervals by Student's t "
+    "of the logarithms. A wide interval asks for more seeds."
+)
 COMMON_TEXT = (
-    "gamma_crossing is here where the diverse branch of each seed meets the lowest collapsed branch of all of them; in "
-    "the table of trials it is that of a seed alone, too large where that seed collapsed onto a metastable state."
+    "γ_× is here where the diverse branch of each seed meets the lowest collapsed branch of all of them; in the table "
+    "of trials it is that of a seed alone, too large where that seed collapsed onto a metastable state."
 )
 
 
@@ -241,18 +250,18 @@ def _bounds(summary: pd.DataFrame) -> str:
     for row in summary.to_dict("records"):
         if row["gamma_up_lower"] == 0:
             said.append(
-                f"Trial {row['trial']} collapsed from the first stage: gamma_up < {figure_text(row['gamma_up_upper'])}."
+                f"Trial {row['trial']} collapsed from the first stage: γ_up < {figure_text(row['gamma_up_upper'])}."
             )
         if row["gamma_down_lower"] == 0:
-            said.append(f"Trial {row['trial']} did not come back: gamma_down < {figure_text(row['gamma_down_upper'])}.")
+            said.append(f"Trial {row['trial']} did not come back: γ_down < {figure_text(row['gamma_down_upper'])}.")
     return " ".join(said)
 
 
 ROWS = [
     ("validation_reconstruction", "train_reconstruction", "", "L_RC"),
     ("validation_kl", "train_kl", "", "L_KL"),
-    ("validation_energy", "train_energy", "energy_mean", "L_H"),
-    ("energy_mean", "", "energy_mean", "energy per spin, generated"),
+    ("validation_energy", "train_energy", "energy_mean", "L_H (J per spin)"),
+    ("energy_mean", "", "energy_mean", "ε, generated (J per spin)"),
     ("kspace_mse", "", "kspace_mse", "k-space MSE, generated"),
 ]
 """Figure of a card, loss of the training, figure of the data, label."""
@@ -265,13 +274,14 @@ def _curves(finished: Finished, gammas: Sequence[float]) -> Figure:
         gammas: of the scan; all other stages are those at gamma_crossing.
     """
     columns = 1 + bool((finished.stages["gamma"] > 0).any())
-    figure, axes = figure_of(len(ROWS), columns, (5 * columns, 14), sharex="col", squeeze=False)
+    size = (5 * columns, 14)
+    figure, axes = figure_of(len(ROWS), columns, size, sharex="col", squeeze=False, together=(len(ROWS), 1))
     for _, chain in finished.stages.groupby("trial"):
         between = ~chain["gamma"].isin([0.0, *gammas])
         chain = chain.assign(way=pd.Series(directions(chain), chain.index).mask(between, "crossing"))
         color = f"C{int(chain['trial'].iloc[0]) % 10}"
         beta = chain.sort_values("order")["beta"].iloc[-1]
-        label = f"beta {beta:g}, seed {chain['seed'].iloc[0]}"
+        label = f"β {beta:g}, seed {chain['seed'].iloc[0]}"
         upward = chain[chain["gamma"] == 0].sort_values("beta")
         final = chain[(chain["beta"] == beta) & (chain["gamma"] > 0)].sort_values("gamma")
         risen = final[final["way"].isin(["up", "collapsed"])]
@@ -288,8 +298,8 @@ def _curves(finished: Finished, gammas: Sequence[float]) -> Figure:
             for axis in axes[:, -1]:
                 axis.axvline(meeting, color=color, lw=1, ls="-.")
     for (_, _, known, label), row in zip(ROWS, axes, strict=True):
-        row[0].set_ylabel(label)
         for axis in row:
+            axis.set_ylabel(label)
             axis.set_xscale("log")
             axis.grid(alpha=0.3)
             for data in finished.data.values():
@@ -297,7 +307,7 @@ def _curves(finished: Finished, gammas: Sequence[float]) -> Figure:
                     axis.axhline(data[known], color="k", ls="--", lw=1)
     for axis in (*axes[1], *axes[-1]):
         axis.set_yscale("log")
-    for axis, weight in zip(axes[-1], ("beta", "gamma"), strict=False):
+    for axis, weight in zip(axes[-1], ("β", "γ"), strict=False):
         axis.set_xlabel(weight)
     axes[0, -1].legend(fontsize="small")
     return figure
@@ -308,6 +318,6 @@ def _states(finished: Finished) -> Figure:
     for number, chain in finished.stages.groupby("trial"):
         rows.append((f"trial {number}, seed {chain['seed'].iloc[0]}", None))
         for row in chain.sort_values(["beta", "gamma"]).itertuples():
-            label = f"β {row.beta:g}\nγ {row.gamma:g}\nε {row.energy_mean:.4f}"
+            label = f"β {row.beta:g}, γ {row.gamma:g}, ε {row.energy_mean:z.4f}"
             rows.append((label, finished.pictures[str(row.model)]))
     return strips_figure(rows, finished.model)

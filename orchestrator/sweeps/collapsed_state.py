@@ -27,16 +27,18 @@ MOST_UPDATES = 5e9  # of spins, by each of the samplers that are compared: about
 GAP_DIGITS = 4  # of per cents
 TITLE, GROUND_STATE = "The collapsed state", "ground state"
 TEXT = (
-    "Of each trial the state of lowest energy among those stored with the collapsed model of lowest energy: as "
-    "generated, and at rest at T = 0 under its own Hamiltonian. W is the topological charge; angle that of the "
-    "strongest wave vector of S_z at rest, in degrees modulo 60 of skyrmions and 180 of stripes; gap how far an energy "
-    "lies above that of the ground state, exact or the lowest that is found here, in per cent of its size. Annealing "
-    "and tempering: the lowest state of as many spin updates as the trainings of a chain cost at "
+    "What a model whose states are all alike has collapsed onto: a magnet's ground state has no gap, a metastable "
+    "state one of some per cent. Of each trial the state of lowest energy among those stored with the collapsed model "
+    "of lowest energy: as generated, and at rest at T = 0 under its own Hamiltonian. W is the topological charge; "
+    "angle that of the strongest wave vector of S_z at rest, in degrees modulo 60 of skyrmions and 180 of stripes; gap "
+    "how far an energy lies above that of the ground state, exact or the lowest that is found here, in per cent of its "
+    "size. Annealing and tempering: the lowest state of as many spin updates as the trainings of a chain cost at "
     f"{1e9 * SECONDS_PER_UPDATE:g} ns each, to one digit, and {MOST_UPDATES:.0g} at most; share is that of the cost. "
-    "gamma_ground is where the losses of the diverse models of a trial meet that of a model which makes the ground "
+    "γ_ground is where the losses of the diverse models of a trial meet that of a model which makes the ground "
     "state, whatever state the trial has collapsed onto; of the ground state the geometric mean of all trials of one "
     "point, with its 95 % interval."
 )
+LOOKED = "Larger weights γ of the energy, or more steps, may collapse one."
 Rows = list[dict[str, Any]]
 
 
@@ -69,7 +71,9 @@ def compare(
         return Collapsed()
     fallen = stages[(stages["regime"] == "hamiltonian collapse") & stages["energy_mean"].notna()]
     if fallen.empty:
-        return Collapsed(sections=[Section(TITLE, "No trial has a model that makes one state whatever its code.")])
+        return Collapsed(
+            sections=[Section(TITLE, f"No trial has a model that makes one state whatever its code. {LOOKED}")]
+        )
     lowest = fallen.loc[fallen.groupby("trial")["energy_mean"].idxmin()]
     datasets = {trainings[number].dataset.name: trainings[number].dataset for number in lowest["trial"]}
     rows: Rows = []
@@ -82,7 +86,9 @@ def compare(
             if is_uniform(dataset.hamiltonian, dataset.L):
                 _meet(stages, here, found)
         except ValueError as error:
-            return Collapsed(sections=[Section(TITLE, f"Not compared: {error}.")])
+            return Collapsed(
+                sections=[Section(TITLE, f"The state that models have collapsed onto is not compared: {error}.")]
+            )
         rows += [{"dataset": name, **row} for row in found]
         parents += made
     return Collapsed(rows, parents, [Section(TITLE, TEXT, rows=_shown(rows))])
@@ -189,13 +195,12 @@ def _shown(rows: Rows) -> pd.DataFrame:
     """The table as the page has it: energies to six digits."""
     table = pd.DataFrame(rows)
     for key in ("energy", "energy_at_rest"):
-        table[key] = [f"{value:.6f}" if np.isfinite(value) else "-" for value in table[key]]
+        table[key] = [f"{value:z.6f}" if np.isfinite(value) else "-" for value in table[key]]
     if "gamma_ground" in table:
         table["gamma_ground"] = [_with_interval(row) for row in rows]
     intervals = [key for key in ("gamma_ground_low", "gamma_ground_high") if key in table]
     shared = ["dataset"] if table["dataset"].nunique() == 1 else []
-    named = {"charge": "W", "charge_at_rest": "W_at_rest", "gap": "gap (%)", "gap_at_rest": "gap_at_rest (%)"}
-    return table.drop(columns=[*shared, *intervals]).rename(columns=named)
+    return table.drop(columns=[*shared, *intervals])
 
 
 def _with_interval(row: dict[str, Any]) -> str:

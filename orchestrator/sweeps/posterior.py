@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from pydantic import Field, PositiveFloat, model_validator
 
 from nets.collapse import NO_BRACKET, bracket, posterior_scan
+from nets.words import words
 from orchestrator.page import Section
 from orchestrator.sweeps.collapse import SEEDS_TEXT, check_variational, pooled, stage_training
 from orchestrator.sweeps.program import Card, Finished, Mode, TrialProgram
@@ -87,7 +88,11 @@ class PosteriorScan(TrialProgram):
         return {"beta": card["config"]["model"]["beta"], "parent": card["config"].get("parent")}
 
     def sections(self, finished: Finished) -> list[Section]:
-        text = "Solid: held-out data; dotted: the linear VAE. Vertical: its beta_c; crosses on the axis: measured ones."
+        text = (
+            "Loss, KL divergence and active units of the code against β, on held-out data: with β the code says less "
+            "and less, until no unit is active. Dotted: the best linear VAE; vertical: its β_c; crosses on the axis: "
+            "the β_c that was measured, which is expected near to it."
+        )
         return [
             Section("Seeds together", SEEDS_TEXT, rows=finished.pooled),
             Section("Collapse of the posterior", text, _curves(finished), "curves.png"),
@@ -106,7 +111,7 @@ def died(card: Card, name: str) -> bool:
 
 
 def _curves(finished: Finished) -> Figure:
-    figure, axes = figure_of(3, 1, (6, 9), sharex=True)
+    figure, axes = figure_of(3, 1, (6, 9), sharex=True, together=(3, 1))
     rows = ("validation_loss", "validation_kl", "active_units")
     for trial, chain in finished.stages.groupby("trial"):
         color, part = f"C{int(chain['trial'].iloc[0]) % 10}", chain.sort_values("beta")
@@ -118,11 +123,11 @@ def _curves(finished: Finished) -> Figure:
         if not math.isnan(found):
             axes[2].plot(found, 0, "x", color=color, ms=9)
     for key, axis in zip(rows, axes, strict=True):
-        axis.set(xscale="log", ylabel=key)
+        axis.set(xscale="log", ylabel=words(key))
         axis.grid(alpha=0.3)
         for data in finished.data.values():
             if "beta_c" in data:
                 axis.axvline(data["beta_c"], color="k", ls="--", lw=1)
     axes[0].legend(fontsize="small")
-    axes[2].set_xlabel("beta")
+    axes[2].set_xlabel("β")
     return figure

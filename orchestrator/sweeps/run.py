@@ -25,7 +25,7 @@ from orchestrator.page import drawn, origin
 from orchestrator.store import Store
 from orchestrator.sweeps import study
 from orchestrator.sweeps.collapsed_state import compare
-from orchestrator.sweeps.page import sweep_page
+from orchestrator.sweeps.page import remarks, sweep_page
 from orchestrator.sweeps.program import Finished
 from orchestrator.sweeps.request import SweepConfig
 from orchestrator.sweeps.tables import Tables, records
@@ -125,7 +125,7 @@ def _commit(config: SweepConfig, store: Store, outcomes: list[Outcome], held: Le
         "config": config.model_dump(mode="json"),
         "given": config.given(),
         "parents": parents,
-        "said": held.record.get("said", []),
+        "said": [*held.record.get("said", []), *remarks(config, finished.summary)],
         "figures": {
             "metric": metrics if several else metrics[0],
             "mode": modes if several else modes[0],

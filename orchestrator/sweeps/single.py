@@ -10,7 +10,7 @@ import pandas as pd
 from orchestrator.page import Section
 from orchestrator.sweeps.program import Card, Finished, Mode, TrialProgram, training_figures
 from orchestrator.training.request import TrainConfig
-from physics.render import strips_figure
+from physics.render import colors_text, strips_figure
 
 
 class SingleTraining(TrialProgram):
@@ -45,7 +45,11 @@ class SingleTraining(TrialProgram):
 
     def sections(self, finished: Finished) -> list[Section]:
         rows = [
-            (f"trial {row.trial}\nε {row.energy_mean:.4f}", finished.pictures[str(row.model)])
+            (f"trial {row.trial}, ε {row.energy_mean:z.4f}", finished.pictures[str(row.model)])
             for row in finished.stages.itertuples()
         ]
-        return [Section("Generated states", "A row a trial.", strips_figure(rows, finished.model), "states.png")]
+        text = (
+            "A row a trial: states that its model generates from the prior, with their mean energy in J per spin. "
+            f"States of a good model differ from each other and look like the data. {colors_text(finished.model)}"
+        )
+        return [Section("Generated states", text, strips_figure(rows, finished.model), "states.png")]

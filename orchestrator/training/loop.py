@@ -32,7 +32,7 @@ from orchestrator.lease import Lease, lease
 from orchestrator.page import Origin, drawn, origin, request_file
 from orchestrator.store import Store
 from orchestrator.training.page import training_page
-from orchestrator.training.reference import reference
+from orchestrator.training.reference import above_linear, reference
 from orchestrator.training.request import TrainConfig
 from orchestrator.training.trained import load_weights
 from physics.render import COLUMNS, strip
@@ -275,7 +275,7 @@ def _commit(
         "history": progress.history,
         "seconds": round(seconds, 2),
         "device": device_name(system.device),
-        "said": record.held.record.get("said", []),
+        "said": [*record.held.record.get("said", []), *above_linear(figures)],
     }
     return store.commit("models", config.name, card, files)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from nets.linear_vae import linear_vae
@@ -11,10 +12,20 @@ from orchestrator.training.request import TrainConfig
 from physics.symmetry import is_uniform
 
 REFERENCE = (
-    "validation_loss is reconstruction + beta kl on data that were not trained on; linear_vae_loss is the least that a "
-    "VAE of linear networks can have on these data at this beta. A VAE that was trained long enough lies below it, "
-    "unless other terms of its loss hold it up."
+    "L_RC + β L_KL on data that were not trained on, and the least that a VAE of linear networks can have on these "
+    "data at this β. A VAE that was trained long enough lies below it, unless other terms of its loss hold it up."
 )
+
+
+def above_linear(figures: Mapping[str, float]) -> list[str]:
+    """A sentence if the held-out loss is above that of the best linear VAE."""
+    loss, least = (figures.get(name, math.nan) for name in ("validation_loss", "linear_vae_loss"))
+    if not loss > least:
+        return []
+    return [
+        f"Its held-out loss of {loss:.4g} is above the {least:.4g} that linear networks can have at this β: more "
+        "steps, a larger network, or another learning rate may help, unless other terms of its loss hold it up."
+    ]
 
 
 def reference(config: TrainConfig, validation: Mapping[str, float], store: Store) -> dict[str, float]:

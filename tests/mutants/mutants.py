@@ -219,8 +219,8 @@ MUTANTS = [
             (
                 "energy from that of no spin",
                 "physics/chiral.py",
-                '{"energy": density + parallel, ',
-                '{"energy": density, ',
+                '{"energy": self.site_energy(spins), ',
+                '{"energy": self.energy_density(spins), ',
                 "tests/nets/test_metrics.py",
             ),
         )

@@ -76,7 +76,7 @@ def test_rows_are_gathered_from_a_view_as_from_a_tensor(small_data, annealed):
 def test_the_data_have_a_page_and_their_energies_on_the_card(small_data, annealed):
     store, card = annealed, annealed.card("datasets", small_data.name)
     page = Path(store.folder("datasets", small_data.name)) / "report.html"
-    assert "16384 configurations, spin model chiral, L = 8, by annealing" in page.read_text()
+    assert "16384 configurations of the spin model chiral on a lattice of L = 8, by annealing" in page.read_text()
     energy = small_data.hamiltonian.energy(shards.read(small_data.name, store).tensor())
     assert card["figures"]["energy_mean"] == pytest.approx(energy.mean().item(), abs=1e-6)
     assert card["figures"]["energy_min"] == pytest.approx(energy.min().item(), abs=1e-6)

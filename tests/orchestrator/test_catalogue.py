@@ -102,7 +102,7 @@ def test_list_is_a_line_an_artifact_with_stages_below_their_sweep(full, call):
     sweep = next(i for i, line in enumerate(lines) if line.startswith("sweeps/evae-w"))
     assert [line.split()[0] for line in lines[sweep + 1 : sweep + 4]] == [f"models/stage{i}-s" for i in range(3)]
     assert all(line.startswith("  models/") for line in lines[sweep + 1 : sweep + 4])
-    assert "trial.name=collapse, system.beta=[0.1, 0.2]" in lines[sweep] and "gamma_crossing 12.5" in lines[sweep]
+    assert "trial.name=collapse, system.beta=[0.1, 0.2]" in lines[sweep] and "γ_× 12.5" in lines[sweep]
     assert sum("stage0-s" in line.split()[0] for line in lines) == 1
     assert "hamiltonian.D=1" in out and "hamiltonian.D=0.6" not in out and "n 200, ε -0.17, lowest ε -0.18" in out
     assert "objective.name=mz_max, optimizer.name=genetic, iterations=7, model=stage0-s" in out
@@ -412,7 +412,7 @@ def test_the_index_links_what_there_is_and_escapes_names(full):
     text = (Path(full.path) / "index.html").read_text()
     assert "<b>" not in text and "<i>" not in text and "<script" not in text
     assert 'href="analyses/map-a/report.html"' in text
-    assert 'loading="lazy" alt="" src="models/hybrid-m/thumbnail.png"' in text
+    assert 'loading="lazy" alt="What hybrid-m is known by" src="models/hybrid-m/thumbnail.png"' in text
     assert text.count("models/stage1-s/") == 1 and "3 models in their order" in text
     assert "http" not in text.replace("http-equiv", "")
 

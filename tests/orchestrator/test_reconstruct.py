@@ -7,6 +7,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from scipy import stats
+from seen import check_pages
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
@@ -105,6 +106,7 @@ def test_a_conditional_model_is_judged_group_by_group(vortices):
     assert found["energy"]["r_squared"] > 0.5
     assert {row["figure"]: row for row in figures["accuracy"]["random"]}["energy"]["r_squared"] < 0
     assert set(figures["curve_accuracy"][CONFIG.name]) == set(CONFIG.dataset.hamiltonian.curves(16))
+    check_pages(vortices)
     assert "Against the labels" in (Path(vortices.folder("analyses", name)) / "report.html").read_text()
 
 

@@ -141,7 +141,7 @@ def test_a_store_may_be_any_fsspec_address():
     ("address", "command", "where"),
     [
         ("local", "orch anneal --config datasets/a-1/request.yaml --store .", "in the folder of the store"),
-        ("memory://page", "orch anneal --config request.yaml --store memory://page", "beside a file request.yaml"),
+        ("memory://page", "orch anneal --config request.yaml --store memory://page", "beside the file request.yaml"),
     ],
 )
 def test_a_page_says_the_command_that_makes_it_again(address, command, where, tmp_path):

@@ -6,6 +6,7 @@ import optuna
 import pandas as pd
 import pytest
 from driving import SETTINGS
+from seen import check_page
 
 from orchestrator.config import load
 from orchestrator.errors import FailedError
@@ -83,7 +84,9 @@ def test_a_boundary_is_drawn_on_a_map_with_what_is_expected_of_it(store):
     folder = Path(store.folder("sweeps", name))
     assert (folder / "map.png").exists()
     assert (folder / "regimes.png").exists()
-    assert "gamma_x" in (folder / "report.html").read_text()
+    text = (folder / "report.html").read_text()
+    assert "γ_×" in text
+    check_page(text)
 
 
 def test_a_trial_that_raises_leaves_the_others_and_its_cause_on_the_record(store):

@@ -55,11 +55,11 @@ def test_what_one_should_know_is_said():
 
 
 def test_the_highest_energy_of_a_site_is_that_of_a_reversed_spin():
-    """Half of its four bonds and its own field: 2J + B among neighbours that are up, as all it sees is against it."""
+    """Half of its four bonds and its own field, from parallel spins on: -B among them, 4J + B of one against all."""
     flipped = UP.clone()
     flipped[2, 3, 4] = -1
-    assert judge(UP).figures["site_energy_max"] == pytest.approx(-2 - MAGNET.B)
-    assert judge(flipped).figures["site_energy_max"] == pytest.approx(2 + MAGNET.B)
+    assert judge(UP).figures["site_energy_max"] == pytest.approx(-MAGNET.B)
+    assert judge(flipped).figures["site_energy_max"] == pytest.approx(4 + MAGNET.B)
 
 
 def test_sites_that_do_not_exist_count_for_nothing():
