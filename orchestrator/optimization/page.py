@@ -195,8 +195,8 @@ def _of_many(search: Optimizer, shown: Shown, model: SpinModel, objective: str) 
     if isinstance(search, Archive):
         text = (
             f"Each cell is a kind of state, by two of its observables; {len(search.cells)} are filled, with the state "
-            "of highest score that was found there. Red: the training data; cells far from them are what the model makes "
-            "beyond its data. Right, some of the states where they lie in the map."
+            "of highest score that was found there. Red: the training data; cells far from them are what the model "
+            "makes beyond its data. Right, some of the states where they lie in the map."
         )
         figure = archive_figure(search, data, shown.spins, shown.table, model, objective)
         return [Section("What the model can make", text, figure, "archive.png", cover=True)]
