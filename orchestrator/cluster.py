@@ -24,7 +24,8 @@ from ray.exceptions import AuthenticationError, RayError, RayTaskError
 from orchestrator.console import kept_so_far, log
 from orchestrator.errors import FailedError, RequestError
 from orchestrator.files import in_a_line
-from physics.registry import NAMED
+from physics.registry import MODULES, NAMED
+from physics.registry import OURS as PACKAGES
 
 RETRIES = 3  # of a trial, a training or a piece of work whose workers died, before it is given up
 MOST_ACTORS = 1000  # of a pool: Ray starts and ends that many in three seconds
@@ -33,7 +34,7 @@ PLACED_SECONDS = 60.0  # without any actor, before it is said that there is no r
 LISTEN_SECONDS = 10.0  # for the address of a cluster to answer
 CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # written by `ray start`
 AGENTS = "ray::DashboardAgent", "ray::RuntimeEnvAgent"  # started by each raylet
-OURS = "physics", "nets", "search", "orchestrator", "__main__"
+OURS = *PACKAGES, "__main__"
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -55,6 +56,7 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
     if not joined:
         _end_orphans()
     modules = [str(path) for path in own_modules()]
+    named = ",".join(sorted({name.partition(".")[0] for name in NAMED} - {*OURS}))
     # Ray prints every death of a worker on standard output, whatever its options say.
     ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
     _check_answers(address)
@@ -63,7 +65,7 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
-            runtime_env={"py_modules": modules} if modules else None,
+            runtime_env={"py_modules": modules, "env_vars": {MODULES: named}} if modules else None,
         )
     except (ConnectionError, AuthenticationError):
         raise RequestError(

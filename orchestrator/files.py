@@ -17,7 +17,7 @@ from typing import Any
 
 from orchestrator.console import log
 from orchestrator.errors import RequestError
-from physics.registry import cut, reason, shown
+from physics.registry import cut, printable, reason, shown
 
 UNFINISHED = ".unfinished"
 DAMAGED = f"{UNFINISHED}/damaged"
@@ -121,7 +121,7 @@ class Files:
     def read_json(self, path: str) -> dict[str, Any] | None:
         """Keys and values of a file that is of no value if it is damaged: None where it is, or where there is none."""
         try:
-            content = json.loads(self.read_file(path) or b"")
+            content = still(json.loads(self.read_file(path) or b""))
         except (ValueError, RecursionError, RequestError):
             return None
         return content if isinstance(content, dict) else None
@@ -207,6 +207,15 @@ class Files:
             with contextlib.suppress(OSError):
                 if len(file.name) == 32 and time.time() - file.lstat().st_mtime > ABANDONED_SECONDS:
                     shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+
+def still(value: Any) -> Any:
+    """A JSON value in whose text nothing but ends of lines moves the cursor of whoever prints it."""
+    if isinstance(value, str):
+        return value if value.isprintable() else "\n".join(map(printable, value.split("\n")))
+    if isinstance(value, dict):
+        return {still(key): still(inner) for key, inner in value.items()}
+    return [still(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _options(address: str) -> dict[str, Any]:

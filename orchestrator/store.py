@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 from orchestrator.console import log
 from orchestrator.errors import RequestError
-from orchestrator.files import MISSING, READERS, UNFINISHED, Files, in_a_line
+from orchestrator.files import MISSING, READERS, UNFINISHED, Files, in_a_line, still
 from physics.registry import shown
 
 Kind = Literal["datasets", "models", "sweeps", "optima", "analyses"]
@@ -113,12 +113,12 @@ class Store(Files):
             card = json.loads(content)
         except (ValueError, RecursionError):
             card = None
-        if not isinstance(card, dict) or not _is_sound(card):
+        if not isinstance(card, dict) or not _is_sound(card) or not all(map(_is_below, _listed_in(card))):
             raise RequestError(
                 f"{self.path}/{path}: damaged card: expected the JSON that was written; "
                 f"'orch rm {kind}/{name}' removes the artifact"
             )
-        return card
+        return still(card)
 
     def commit(
         self, kind: Kind, name: str, card: dict[str, Any], files: dict[str, bytes], placed: bool = False
@@ -194,7 +194,7 @@ class Store(Files):
     def inside(self, kind: Kind, name: str, file: str) -> str:
         """The address of a file that a card names, which cannot leave the artifact."""
         folder = self.folder(kind, name)
-        if not isinstance(file, str) or file.startswith("/") or ".." in file.split("/"):
+        if not _is_below(file):
             raise RequestError(f"{folder}/{CARD}: damaged card: {shown(file)} is not in its folder")
         return f"{folder}/{file}"
 
@@ -264,6 +264,22 @@ def _provenance() -> dict[str, Any]:
 def _is_sound(card: dict[str, Any]) -> bool:
     """Whether a card is as it was written; cards of before version 0.5 have no checksum."""
     return card["checksum"] == _checksum(card) if "checksum" in card else "config" in card
+
+
+def _listed_in(card: dict[str, Any]) -> list[Any]:
+    """Names of all files that a card lists; None for what is no entry of a file."""
+    files, shards = card.get("files", {}), card.get("shards", [])
+    if not isinstance(files, dict) or not isinstance(shards, list):
+        return [None]
+    entries = [*files.values(), *shards]
+    if not all(isinstance(entry, dict) and isinstance(entry.get("sha256"), str) for entry in entries):
+        return [None]
+    return [*files, *(entry["at"] for entry in entries if "at" in entry), *(entry.get("file") for entry in shards)]
+
+
+def _is_below(file: Any) -> bool:
+    """Whether this is the name of a file in the folder that it is named in."""
+    return isinstance(file, str) and not file.startswith("/") and ".." not in file.split("/")
 
 
 def _checksum(card: dict[str, Any]) -> str:

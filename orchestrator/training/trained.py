@@ -156,9 +156,7 @@ def best(store: Store, fits: Callable[[DatasetConfig], bool] = lambda data: True
             fitting[name] = data is not None and fits(of_card(data))
         return fitting[name]
 
-    diverse = [
-        (name, card) for _, name, card in store.cards("models") if card["figures"]["diversity"] >= DIVERSE and fit(card)
-    ]
+    diverse = [(name, card) for _, name, card in store.cards("models") if _is_diverse(card) and fit(card)]
     if not diverse:
         return None
     dataset = max(diverse, key=lambda entry: entry[1].get("created", ""))[1]["config"]["dataset"]
@@ -166,6 +164,14 @@ def best(store: Store, fits: Callable[[DatasetConfig], bool] = lambda data: True
     if len(alike) < len(diverse):
         log(f"models of several data sets; taking the best of {dataset}, whose are the newest (--model takes another)")
     return min(alike, key=lambda entry: generation_error(entry[1]["figures"]))[0]
+
+
+def _is_diverse(card: dict[str, Any]) -> bool:
+    """Whether a card says so, and what else models are compared by."""
+    figures = card.get("figures")
+    known = figures if isinstance(figures, dict) else {}
+    said = [known.get(key) for key in ("diversity", "energy_mean")]
+    return all(isinstance(value, int | float) for value in said) and known["diversity"] >= DIVERSE
 
 
 def generation_error(figures: Mapping[str, float]) -> float:
