@@ -24,7 +24,8 @@ from ray.exceptions import AuthenticationError, RayError, RayTaskError
 from orchestrator.console import kept_so_far, log
 from orchestrator.errors import FailedError, RequestError
 from orchestrator.files import in_a_line
-from physics.registry import NAMED
+from physics.registry import MODULES, NAMED
+from physics.registry import OURS as PACKAGES
 
 RETRIES = 3  # of a trial, a training or a piece of work whose workers died, before it is given up
 MOST_ACTORS = 1000  # of a pool: Ray starts and ends that many in three seconds
@@ -33,7 +34,7 @@ PLACED_SECONDS = 60.0  # without any actor, before it is said that there is no r
 LISTEN_SECONDS = 10.0  # for the address of a cluster to answer
 CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # written by `ray start`
 AGENTS = "ray::DashboardAgent", "ray::RuntimeEnvAgent"  # started by each raylet
-OURS = "physics", "nets", "search", "orchestrator", "__main__"
+OURS = *PACKAGES, "__main__"
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -79,11 +80,12 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
 
 def _environment() -> dict[str, Any]:
     """What travels to the workers besides this package: modules that a person named, and the colours of pages."""
-    modules, colors = [str(path) for path in own_modules()], os.environ.get("ORCH_COLORS")
-    return {
-        **({"py_modules": modules} if modules else {}),
-        **({"env_vars": {"ORCH_COLORS": colors}} if colors else {}),
-    }
+    modules, variables = [str(path) for path in own_modules()], {}
+    if modules:
+        variables[MODULES] = ",".join(sorted({name.partition(".")[0] for name in NAMED} - {*OURS}))
+    if colors := os.environ.get("ORCH_COLORS"):
+        variables["ORCH_COLORS"] = colors
+    return {**({"py_modules": modules} if modules else {}), **({"env_vars": variables} if variables else {})}
 
 
 def _check_answers(address: str) -> None:

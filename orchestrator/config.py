@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,13 +11,14 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import RequestError
 from orchestrator.reading import DEEPEST, check, read
-from physics.registry import cut, explained, nearest, reason, shown
+from physics.registry import MODULES, cut, explained, importing_only, nearest, reason, shown
 
 PRESETS = Path(__file__).parent / "presets"
 LARGEST_FILE = 4 * 2**20  # bytes
 MOST_FAULTS = 20  # that are listed one by one
 
 Config = TypeVar("Config", bound=BaseModel)
+Parsed = TypeVar("Parsed")
 Reference = Callable[[str, str | None], Any]
 """The content of a section that is given by a name, from the name and the scale."""
 
@@ -84,6 +86,21 @@ def validated(kind: type[Config], content: Any, where: str) -> Config:
         lines = [f"{where}: {line}" for line in explained(error)]
         more = [f"{where}: and {len(lines) - MOST_FAULTS} more"] if len(lines) > MOST_FAULTS else []
         raise RequestError("\n".join([*lines[:MOST_FAULTS], *more])) from None
+
+
+def stored(parse: Callable[[Any], Parsed], content: Any, where: str) -> Parsed:
+    """What a card of a store says, for which no code is imported that no person has named.
+
+    Raises:
+        RequestError: it cannot be parsed; one line.
+    """
+    try:
+        with importing_only([module for module in os.environ.get(MODULES, "").split(",") if module]):
+            return parse(content)
+    except ValidationError as error:
+        raise RequestError(f"{where}: {next(explained(error))}") from None
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RequestError(f"{where}: {reason(error)}") from None
 
 
 def shipped(room: str) -> list[str]:

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from physics.registry import printable
+
 SHOWN_AFTER = 2.0  # seconds: what takes less needs no bar
 
 console = Console(stderr=True, highlight=False)
@@ -58,7 +60,8 @@ def counted(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def log(text: str) -> None:
     """A line on standard error; standard output is for results."""
-    console.print(text, soft_wrap=True, markup=False)
+    lines = "\n".join(map(printable, text.splitlines()))
+    console.print(lines, soft_wrap=True, markup=False)
 
 
 @contextlib.contextmanager

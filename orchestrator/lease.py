@@ -198,9 +198,11 @@ def _acquire(
             path = f"{store.work(kind, name)}/try-{number + 1:04d}.json"
             record = {**_record(number + 1), "parents": list(parents)}
             if store.create_file(path, json.dumps(record).encode()):
-                return Lease(store, path, record)
-            continue
-        waiting(newest)
+                if store.card(kind, name) is None:
+                    return Lease(store, path, record)
+                store.remove_folder(store.work(kind, name))  # it has become whole meanwhile
+        else:
+            waiting(newest)
         time.sleep(POLL_SECONDS)
     return None
 

@@ -21,7 +21,8 @@ from typing import Any, Literal, get_args
 
 from orchestrator.console import log
 from orchestrator.errors import RequestError
-from orchestrator.files import UNFINISHED, Files, in_a_line
+from orchestrator.files import MISSING, READERS, UNFINISHED, Files, in_a_line, still
+from physics.registry import shown
 
 Kind = Literal["datasets", "models", "sweeps", "optima", "analyses"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -29,7 +30,6 @@ SINGULAR = dict(zip(KINDS, ("data set", "model", "sweep", "optimum", "analysis")
 FORMAT = 1
 MARKER = "store.json"
 CARD = "card.json"
-READERS = 32  # of cards, side by side
 
 
 def versions() -> dict[str, str]:
@@ -59,6 +59,8 @@ class Store(Files):
             marker = json.loads(content or "null")
         except (RequestError, ValueError, RecursionError):
             raise RequestError(f"{root}: not a store: {MARKER} cannot be read") from None
+        except OSError as error:
+            raise RequestError(f"{root}: not a store that can be reached: {in_a_line(error)}") from None
         if content is None:
             if set(self.entries("")) - {UNFINISHED}:
                 raise RequestError(
@@ -91,7 +93,7 @@ class Store(Files):
 
     def folder(self, kind: Kind, name: str) -> str:
         """Address of an artifact, for people and for readers of other files."""
-        return f"{self.path}/{kind}/{name}"
+        return self.at(f"{kind}/{name}")
 
     def work(self, kind: Kind, name: str) -> str:
         """Where the unfinished work on an artifact lies, relative to the root."""
@@ -111,12 +113,12 @@ class Store(Files):
             card = json.loads(content)
         except (ValueError, RecursionError):
             card = None
-        if not isinstance(card, dict) or not _is_sound(card):
+        if not isinstance(card, dict) or not _is_sound(card) or not all(map(_is_below, _listed_in(card))):
             raise RequestError(
                 f"{self.path}/{path}: damaged card: expected the JSON that was written; "
                 f"'orch rm {kind}/{name}' removes the artifact"
             )
-        return card
+        return still(card)
 
     def commit(
         self, kind: Kind, name: str, card: dict[str, Any], files: dict[str, bytes], placed: bool = False
@@ -191,17 +193,21 @@ class Store(Files):
 
     def inside(self, kind: Kind, name: str, file: str) -> str:
         """The address of a file that a card names, which cannot leave the artifact."""
-        if file.startswith("/") or ".." in file.split("/"):
-            raise RequestError(f"{self.folder(kind, name)}/{CARD}: damaged card: {file[:60]} is not in its folder")
-        return f"{self.folder(kind, name)}/{file}"
+        folder = self.folder(kind, name)
+        if not _is_below(file):
+            raise RequestError(f"{folder}/{CARD}: damaged card: {shown(file)} is not in its folder")
+        return f"{folder}/{file}"
 
     def read_checked(self, path: str, sha256: str) -> bytes:
         """The content at an address; RequestError if it is missing or not what the card says."""
         try:
-            content = self.fs.cat_file(path)
-        except (FileNotFoundError, NotADirectoryError):
+            with self.reached(path.removeprefix(f"{self.path}/")):
+                content = self.fs.cat_file(path)
+        except MISSING:
             raise RequestError(f"{path}: missing, though its card lists it") from None
         except OSError as error:
+            if not self.local:
+                raise
             raise RequestError(f"{path}: damaged: {error.strerror or in_a_line(error)}") from None
         if hashlib.sha256(content).hexdigest() != sha256:
             raise RequestError(f"{path}: damaged: {len(content)} bytes that do not match its checksum")
@@ -214,7 +220,7 @@ class Store(Files):
     def cards(self, *kinds: Kind) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
         """All artifacts of the given kinds (of every kind, if none is named) that are whole; a damaged one is said."""
         places = [(kind, name) for kind in kinds or KINDS for name in self.names(kind)]
-        with ThreadPoolExecutor(READERS) as pool:  # an object store takes a while to answer, and answers many
+        with ThreadPoolExecutor(READERS) as pool:
             read = map if self.local else pool.map
             for (kind, name), card in zip(places, read(lambda place: self._sound_card(*place), places), strict=True):
                 if card is not None:
@@ -258,6 +264,22 @@ def _provenance() -> dict[str, Any]:
 def _is_sound(card: dict[str, Any]) -> bool:
     """Whether a card is as it was written; cards of before version 0.5 have no checksum."""
     return card["checksum"] == _checksum(card) if "checksum" in card else "config" in card
+
+
+def _listed_in(card: dict[str, Any]) -> list[Any]:
+    """Names of all files that a card lists; None for what is no entry of a file."""
+    files, shards = card.get("files", {}), card.get("shards", [])
+    if not isinstance(files, dict) or not isinstance(shards, list):
+        return [None]
+    entries = [*files.values(), *shards]
+    if not all(isinstance(entry, dict) and isinstance(entry.get("sha256"), str) for entry in entries):
+        return [None]
+    return [*files, *(entry["at"] for entry in entries if "at" in entry), *(entry.get("file") for entry in shards)]
+
+
+def _is_below(file: Any) -> bool:
+    """Whether this is the name of a file in the folder that it is named in."""
+    return isinstance(file, str) and not file.startswith("/") and ".." not in file.split("/")
 
 
 def _checksum(card: dict[str, Any]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib
 import inspect
 import json
+import sys
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
@@ -34,8 +37,13 @@ class Later:
 
 
 MARKS = ("recipe_version", "source")  # what a recipe holds besides settings
+MODULES = "ORCH_MODULES"
+"""Of the environment: the modules, with commas, that cards of a store may name besides ours."""
 NAMED: set[str] = set()
 """Modules that :func:`import_name` has imported."""
+
+OURS = "physics", "nets", "search", "orchestrator"
+_importable: ContextVar[Collection[str] | None] = ContextVar("importable", default=None)
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """Of random numbers: what every generator that is used takes."""
@@ -181,13 +189,29 @@ class Registry(Generic[T]):
         return kind.model_validate(dict(given))
 
 
+@contextlib.contextmanager
+def importing_only(modules: Collection[str]) -> Iterator[None]:
+    """Until it is left, :func:`import_name` imports no module but these and ours: the names are a stranger's.
+
+    A module that is there already counts as imported.
+    """
+    token = _importable.set(modules)
+    try:
+        yield
+    finally:
+        _importable.reset(token)
+
+
 def import_name(path: str) -> Any:
     """What ``module:name`` names.
 
     Raises:
-        ValueError: the module cannot be imported, or has no such name.
+        ValueError: the module cannot be imported, or has no such name, or is not to be imported.
     """
     module, _, name = path.partition(":")
+    allowed, top = _importable.get(), module.partition(".")[0]
+    if allowed is not None and module not in sys.modules and top not in (*OURS, *allowed):
+        raise ValueError(f"{cut(path)}: code that a card names is not imported unless {MODULES}={cut(top)} allows it")
     try:
         found = getattr(importlib.import_module(module), name)
     except Exception as error:  # a person's module may fail in any way
@@ -210,8 +234,13 @@ def source_digest(thing: Any) -> str:
 
 def cut(text: object, width: int = 60) -> str:
     """Text on one line, its middle left out if it is longer than ``width``."""
-    line = " ".join(str(text).split())
+    line = " ".join(printable(str(text)).split())
     return line if len(line) <= width else f"{line[: width // 2]} ... {line[-width // 2 + 5 :]}"
+
+
+def printable(text: str) -> str:
+    """Text without what would break a line or move the cursor."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def reason(error: Exception) -> str:

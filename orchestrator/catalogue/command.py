@@ -11,6 +11,7 @@ from orchestrator.catalogue.lookup import NAME, OPTIONAL_NAME, find
 from orchestrator.errors import RequestError
 from orchestrator.options import STORE, JsonOption, StoreOption, existing
 from orchestrator.store import KINDS, Kind, Store
+from physics.registry import printable
 
 PANEL = "Look into the store"
 BULK = ("shards", "history", "files", "parents", "config", "given", "figures", "checksum", "kind", "said")
@@ -56,7 +57,7 @@ def _row(indent: str, place: str, card: dict[str, Any], apart: dict[str, Any]) -
     from orchestrator.catalogue import summary
 
     said = summary.figures_line(place.partition("/")[0], card), summary.parameters_line(apart)
-    name, size = indent + summary.one_line(place), summary.size_text(summary.size(card))
+    name, size = indent + printable(place), summary.size_text(summary.size(card))
     return name, summary.created(card), size, "; ".join(text for text in said if text)
 
 

@@ -129,7 +129,7 @@ def gc_command(
 
 def remove(store: Store, path: str) -> None:
     """A file, or a folder with all that is in it."""
-    if store.fs.isdir(f"{store.path}/{path}"):
+    if store.is_folder(path):
         if path.partition("/")[0] in KINDS and store.exists(f"{path}/{CARD}"):
             log(f"kept {path}, which has become whole")
             return

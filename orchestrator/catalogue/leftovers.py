@@ -31,7 +31,7 @@ def leftovers(store: Store, days: float) -> dict[str, str]:
                 found |= {} if store.local else _unlisted(store, kind, name)
                 continue
             work = store.work(kind, name)
-            begun = store.fs.isdir(f"{store.path}/{work}") and work not in found
+            begun = store.is_folder(work) and work not in found
             if HASHED.fullmatch(name) and not begun and _newest(store, f"{kind}/{name}") < since:
                 found[f"{kind}/{name}"] = "without card or record"
     return found
@@ -44,7 +44,7 @@ def _abandoned(store: Store, since: float) -> dict[str, str]:
     found = {}
     for kind, name, record in records(store):
         work = store.work(kind, name)
-        if record.get("state") == RUNNING or name.startswith(".") or not store.fs.isdir(f"{store.path}/{work}"):
+        if record.get("state") == RUNNING or name.startswith(".") or not store.is_folder(work):
             continue
         if is_whole(store, kind, name):
             found[work] = "left over from a whole artifact"
@@ -61,7 +61,8 @@ def _unlisted(store: Store, kind: Kind, name: str) -> dict[str, str]:
         return {}
     listed = {entry.get("at", file) for file, entry in card.get("files", {}).items()}
     folder = store.folder(kind, name)
-    files = [found[len(folder) + 1 :] for found in store.fs.find(folder)]
+    with store.reached(f"{kind}/{name}"):
+        files = [found[len(folder) + 1 :] for found in store.fs.find(folder)]
     return {
         f"{kind}/{name}/{file}": "not on its card"
         for file in files
@@ -72,7 +73,8 @@ def _unlisted(store: Store, kind: Kind, name: str) -> dict[str, str]:
 def _newest(store: Store, path: str) -> float:
     """When the newest file at or below a path was written; now, where the file system does not say."""
     root = f"{store.path}/{path}"
-    files = store.fs.find(root) or [root]
+    with store.reached(path):
+        files = store.fs.find(root) or [root]
     try:
         return max(store.fs.modified(file).timestamp() for file in files)
     except (NotImplementedError, OSError, TypeError, ValueError):

@@ -31,7 +31,7 @@ def is_whole(store: Store, kind: Kind, name: str) -> bool:
 
 
 def is_unfinished(store: Store, kind: Kind, name: str) -> bool:
-    return not is_whole(store, kind, name) and store.fs.isdir(f"{store.path}/{store.work(kind, name)}")
+    return not is_whole(store, kind, name) and store.is_folder(store.work(kind, name))
 
 
 def find(store: Store, text: str) -> tuple[Kind, str]:

@@ -12,6 +12,7 @@ from orchestrator.catalogue.command import PANEL
 from orchestrator.catalogue.lookup import NAME, find, is_unfinished
 from orchestrator.options import STORE, JsonOption, StoreOption, existing
 from orchestrator.store import Kind, Store
+from physics.registry import printable
 
 Unfinished = tuple[Kind, str, dict[str, Any]]
 COLUMNS = ("name", "state", "done", "rate, time left", "by", "since", "last sign of life", "try", "cause")
@@ -165,11 +166,11 @@ def duration(seconds: float) -> str:
 
 
 def _row(kind: Kind, name: str, record: dict[str, Any]) -> tuple[str, ...]:
-    from orchestrator.catalogue.summary import local_time, one_line
+    from orchestrator.catalogue.summary import local_time
 
     beat = record.get("beat")
     return (
-        one_line(f"{kind}/{name}"),
+        printable(f"{kind}/{name}"),
         str(record.get("state")),
         progress_text(record),
         rate_text(record),
@@ -177,7 +178,7 @@ def _row(kind: Kind, name: str, record: dict[str, Any]) -> tuple[str, ...]:
         local_time(record.get("started")),
         f"{duration(max(0.0, time.time() - _number(beat)))} ago" if beat else "-",
         str(record.get("try", "-")),
-        one_line(cause_text(record)),
+        printable(cause_text(record)),
     )
 
 

@@ -10,6 +10,7 @@ from nets.words import words
 from orchestrator.catalogue.lineage import Card, kind_of, parents_of
 from orchestrator.html import figure_text
 from physics.masks import is_mask, sites_text
+from physics.registry import printable
 
 FIGURES = {
     "datasets": {"energy_mean": "ε", "energy_min": "lowest ε"},
@@ -70,13 +71,8 @@ def value_text(value: Any, long: int | None = LONG) -> str:
         text = "[" + ", ".join(value_text(inner, None) for inner in value) + "]"
     else:
         text = f"{value:.6g}" if isinstance(value, float) else "-" if value is None else str(value)
-    text = one_line(text)
+    text = printable(text)
     return text if long is None or len(text) <= long else f"{text[: long - 4]} ..."
-
-
-def one_line(text: str) -> str:
-    """Without what would break a line or move the cursor."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def figures(kind: str, card: Card) -> dict[str, Any]:
@@ -99,7 +95,7 @@ def number(value: Any) -> bool:
 
 def figures_line(kind: str, card: Card, most: int | None = None) -> str:
     found = list(figures(kind, card).items())[:most]
-    return ", ".join(f"{one_line(name)} {_figure(value)}" for name, value in found)
+    return ", ".join(f"{printable(name)} {_figure(value)}" for name, value in found)
 
 
 def _figure(value: Any) -> str:
@@ -177,4 +173,4 @@ def _name(settings: Any) -> Any:
 
 
 def parameters_line(keys: Mapping[str, Any]) -> str:
-    return ", ".join(f"{one_line(key)}={value_text(value)}" for key, value in keys.items())
+    return ", ".join(f"{printable(key)}={value_text(value)}" for key, value in keys.items())

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.config import find_file, load, shipped, validated
+from orchestrator.config import find_file, load, shipped, stored
 from orchestrator.store import Store
 from physics.annealing import Annealing
 from physics.chiral import ChiralMagnet
@@ -92,4 +92,4 @@ def dataset_named(text: str, scale: str | None, store: Store) -> DatasetConfig:
 
 def of_card(card: dict[str, Any]) -> DatasetConfig:
     """The request of a data set in the store, or RequestError."""
-    return validated(DatasetConfig, card.get("config"), "damaged card of a data set")
+    return stored(DatasetConfig.model_validate, card.get("config"), "card of a data set")

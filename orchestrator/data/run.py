@@ -282,8 +282,9 @@ def make_here(config: DatasetConfig, store: Store) -> None:
 
 
 def _check_shared(config: DatasetConfig, store: Store, file: str) -> None:
-    path = f"{store.folder('datasets', config.name)}/{file}"
-    if not store.fs.exists(path):
+    path = f"datasets/{config.name}/{file}"
+    if not store.exists(path):
         raise RequestError(
-            f"{path}: written by an actor where this machine cannot see it; expected a store that every node shares"
+            f"{store.at(path)}: written by an actor where this machine cannot see it; expected a store that every node "
+            "shares"
         )

@@ -11,9 +11,10 @@ import json
 import math
 import mmap
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from orchestrator.data.mapping import cached, limit, mapped
 from orchestrator.data.request import of_card
 from orchestrator.errors import RequestError
 from orchestrator.files import in_a_line
@@ -29,6 +31,15 @@ from physics.model import SpinModel
 from physics.sampler import Samples
 
 CACHED_SITES = 2**15  # whose observables are taken at a time: twice as fast as all of a shard's at once
+FETCHED = 8  # shards of an object store at a time
+
+
+class Shard(NamedTuple):
+    """Where a shard lies, and what it is to be."""
+
+    path: str
+    sha256: str
+    bytes: int
 
 
 def shard_file(indices: range) -> str:
@@ -161,14 +172,18 @@ def read(name: str, store: Store, manifest: dict[str, Any] | None = None) -> Spi
     config = of_card(card)
     state = (config.hamiltonian.components, config.L, config.L)
     size = 4 * math.prod(state)
-    listed = tuple((store.inside("datasets", name, entry["file"]), entry["sha256"]) for entry in card["shards"])
+    listed = tuple(_shard(name, store, entry) for entry in card["shards"])
     contents: Sequence[mmap.mmap | bytes]
-    contents = [_mapped(*shard) for shard in listed] if store.local else _fetched(store.root, listed)
+    contents = [mapped(shard.path, shard.sha256) for shard in listed] if store.local else _fetched(store.root, listed)
     shards = [
         np.frombuffer(content, np.uint8, size * entry["rows"], entry["spins_at"]).reshape(entry["rows"], -1)
         for content, entry in zip(contents, card["shards"], strict=True)
     ]
     return Spins(shards, state)
+
+
+def _shard(name: str, store: Store, entry: dict[str, Any]) -> Shard:
+    return Shard(store.inside("datasets", name, entry["file"]), entry["sha256"], entry.get("bytes", 0))
 
 
 def whole_card(name: str, store: Store) -> dict[str, Any]:
@@ -192,16 +207,18 @@ def columns(
     """
     tables = []
     for entry in (manifest or whole_card(name, store))["shards"]:
-        path = store.inside("datasets", name, entry["file"])
+        shard = _shard(name, store, entry)
         try:
-            with store.fs.open(path, "rb") as file:
+            with Path(shard.path).open("rb") if store.local else pa.BufferReader(_cached(store, shard)) as file:
                 known = [column for column in pq.read_schema(file).names if column not in ("index", "spins")]
                 for column in wanted or ():
                     if column not in known:
                         raise RequestError(f"data set {name}: no column {column}; it has {', '.join(known)}")
                 tables.append(pq.read_table(file, columns=known if wanted is None else list(wanted)))
         except (pa.ArrowInvalid, OSError) as error:
-            raise RequestError(f"{path}: damaged: {in_a_line(error)}") from None
+            if isinstance(error, OSError) and not store.local:
+                raise
+            raise RequestError(f"{shard.path}: damaged: {in_a_line(error)}") from None
     table = pa.concat_tables(tables)
     return {column: _numbers(table, column) for column in table.column_names}
 
@@ -214,32 +231,13 @@ def _numbers(table: pa.Table, name: str) -> np.ndarray:
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), *shape)
 
 
-def _mapped(path: str, sha256: str) -> mmap.mmap:
-    try:
-        with Path(path).open("rb") as file:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        status = Path(path).stat()
-    except FileNotFoundError:
-        raise RequestError(f"{path}: missing, though its card lists it; the same request makes it again") from None
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path}: damaged: {in_a_line(error)}") from None
-    if _hashed(path, status.st_ino, status.st_size, status.st_mtime_ns) != sha256:
-        raise RequestError(
-            f"{path}: damaged: {len(content)} bytes that do not match its checksum; "
-            "without it, the same request makes it again"
-        )
-    return content
-
-
-@lru_cache(maxsize=100_000)
-def _hashed(path: str, inode: int, size: int, modified: int) -> str:
-    """SHA-256 of a file, which is read once as long as it does not change."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @lru_cache(maxsize=1)
-def _fetched(root: str, shards: tuple[tuple[str, str], ...]) -> list[bytes]:
-    """Shards of an object store, by address and SHA-256; the last data set asked for is kept in memory."""
-    store = Store(root)
-    return [store.read_checked(path, sha256) for path, sha256 in shards]
+def _fetched(root: str, shards: tuple[Shard, ...]) -> list[mmap.mmap | bytes]:
+    """Shards of an object store; if the cache is smaller they are kept in memory, of the last data set asked for."""
+    store, fits = Store(root), sum(shard.bytes for shard in shards) <= limit()
+    with ThreadPoolExecutor(FETCHED) as pool:
+        return list(pool.map(lambda s: _cached(store, s) if fits else store.read_checked(s.path, s.sha256), shards))
+
+
+def _cached(store: Store, shard: Shard) -> mmap.mmap | bytes:
+    return cached(shard.sha256, shard.bytes, partial(store.read_checked, shard.path, shard.sha256))

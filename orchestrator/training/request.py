@@ -14,6 +14,7 @@ from pydantic import (
 
 from nets.system import SYSTEMS, AnySystem
 from nets.training import Schedule
+from orchestrator.config import stored
 from orchestrator.data.request import DatasetConfig
 from physics.registry import Later, Seed, Settings, digest, shown
 
@@ -162,5 +163,5 @@ def kept(configurations: int, validation: float) -> int:
 
 
 def system_of(card: dict[str, Any]) -> Any:
-    """The settings of the system of a model in the store."""
-    return SYSTEMS.of_recipe(card["config"]["model"])
+    """The settings of the system of a model in the store, or RequestError."""
+    return stored(lambda config: SYSTEMS.of_recipe(config["model"]), card.get("config"), "card of a model")

@@ -168,7 +168,7 @@ def best(
     diverse = [
         (name, card)
         for _, name, card in store.cards("models")
-        if card["figures"]["diversity"] >= DIVERSE and fit(card) and all(getattr(system_of(card), of) for of in needs)
+        if _is_diverse(card) and fit(card) and all(getattr(system_of(card), network) for network in needs)
     ]
     if not diverse:
         return None
@@ -177,6 +177,14 @@ def best(
     if len(alike) < len(diverse):
         log(f"models of several data sets; taking the best of {dataset}, whose are the newest (--model takes another)")
     return min(alike, key=lambda entry: generation_error(entry[1]["figures"]))[0]
+
+
+def _is_diverse(card: dict[str, Any]) -> bool:
+    """Whether a card says so, and what else models are compared by."""
+    figures = card.get("figures")
+    known = figures if isinstance(figures, dict) else {}
+    said = [known.get(key) for key in ("diversity", "energy_mean")]
+    return all(isinstance(value, int | float) for value in said) and known["diversity"] >= DIVERSE
 
 
 def generation_error(figures: Mapping[str, float]) -> float:
