@@ -309,8 +309,8 @@ MUTANTS += [
     Mutant(
         "a file made by another is replaced",
         "orchestrator/files.py",
-        "os.link(temporary, target)",
-        "temporary.replace(target)",
+        "os.link(temporary, self.at(path))",
+        "temporary.replace(self.at(path))",
         "tests/orchestrator/test_lease.py",
     ),
     Mutant(
@@ -1082,7 +1082,7 @@ MUTANTS += [
     Mutant(
         "a collapsed model may be the best",
         "orchestrator/training/trained.py",
-        'card["figures"]["diversity"] >= DIVERSE and fit(card)',
+        "_is_diverse(card) and fit(card)",
         "fit(card)",
         "tests/orchestrator/test_loop.py",
     ),
