@@ -161,14 +161,13 @@ def test_objectives_and_seeds_side_by_side_are_what_each_is_alone(diverse, tmp_p
 
 
 def test_a_front_reaches_from_one_value_to_the_other(diverse):
-    name, card = search(diverse, objective="mz_max", name="pareto", population=16, subject_to=["energy < 9"])
+    name, card = search(diverse, objective="mz_min", name="pareto", population=16, subject_to=["energy < 9"])
     states = pd.read_parquet(Path(diverse[1].folder("optima", name)) / "states.parquet")
     order = states.sort_values("score")
-    assert len(states) > 3 and order["energy"].is_monotonic_increasing
+    assert len(states) > 3 and order["energy"].is_monotonic_decreasing
     assert {"front.png", "along.png"} <= {*card["files"]}
     check_page(diverse[1].read("optima", name, "report.html").decode())
-    alone = search(diverse, objective="mz_max", population=16, subject_to=["energy < 9"])[1]["figures"]["score"]
-    assert states["score"].max() > 0.5 * alone > 0
+    assert order["score"].iloc[-1] - order["score"].iloc[0] > 5e-3
 
 
 @pytest.mark.slow
