@@ -116,8 +116,12 @@ def _charges_of_table(path: Path) -> list[tuple[int, int, int]]:
         raise ValueError(f"expected a CSV file of x, y, charge: {reason(error)}") from None
     if missing := {"x", "y", "charge"} - set(table):
         raise ValueError(f"expected the columns x, y and charge, found no {min(missing)}")
-    numbers = table[["x", "y", "charge"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    if not np.equal(np.mod(numbers, 1), 0).all():  # what is no number is not equal
+    try:
+        numbers = table[["x", "y", "charge"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+        whole = np.equal(np.mod(numbers, 1), 0).all()  # what is no number is not equal
+    except OverflowError:  # of hundreds of digits
+        whole = False
+    if not whole:
         raise ValueError("expected whole numbers in every line of x, y and charge")
     return [(int(x), int(y), int(charge)) for x, y, charge in numbers]
 

@@ -139,7 +139,11 @@ def _number(value: Any) -> float:
 def progress_text(record: dict[str, Any]) -> str:
     """Done of total, and the share."""
     found = pace(record)
-    return f"{record['done']} of {record['total']} {record.get('unit', '')}, {found['percent']:.0f} %" if found else "-"
+    return (
+        f"{record.get('done', 0)} of {record['total']} {record.get('unit', '')}, {found['percent']:.0f} %"
+        if found
+        else "-"
+    )
 
 
 def rate_text(record: dict[str, Any]) -> str:

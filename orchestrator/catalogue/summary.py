@@ -38,7 +38,8 @@ def local_time(when: Any) -> str:
 
 def size(card: Card) -> int:
     """Bytes of the files that a card lists."""
-    return sum(int(e.get("bytes", 0)) for e in [*card.get("files", {}).values(), *card.get("shards", [])])
+    said = [entry.get("bytes") for entry in [*card.get("files", {}).values(), *card.get("shards", [])]]
+    return sum(count for count in said if type(count) is int)
 
 
 def size_text(count: float) -> str:

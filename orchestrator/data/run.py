@@ -21,7 +21,7 @@ from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data import spectrum
 from orchestrator.data.request import DatasetConfig
-from orchestrator.data.shards import columns, encode, is_whole, read, record, shard_file, whole_card
+from orchestrator.data.shards import columns, encode, is_whole, read, record, records, shard_file, whole_card
 from orchestrator.errors import FailedError, RequestError
 from orchestrator.lease import Lease, lease
 from orchestrator.store import CARD, Store
@@ -116,7 +116,7 @@ def missing(config: DatasetConfig, store: Store) -> tuple[list[dict[str, Any]], 
     shard.
     """
     known = store.card("datasets", config.name) or store.read_json(_manifest(config, store)) or {}
-    listed = {entry["start"]: entry for entry in known.get("shards", [])}
+    listed = {entry["start"]: entry for entry in records(known)}
     there = {f"shards/{file}" for file in store.entries(f"datasets/{config.name}/shards")}
     there |= set(store.entries(f"datasets/{config.name}"))  # where they lay before version 0.5
     found, wanted = [], []
@@ -157,7 +157,7 @@ def _list(config: DatasetConfig, store: Store, found: list[dict[str, Any]], devi
 def _adopt(config: DatasetConfig, store: Store) -> None:
     """Before version 0.5 the card of a data set listed its shards while it was being made."""
     card = store.card("datasets", config.name)
-    if card is not None and not is_whole(card):
+    if card is not None and "checksum" not in card and not is_whole(card):
         store.write_file(_manifest(config, store), json.dumps(card).encode())
         store.remove_file(f"datasets/{config.name}/{CARD}")
 

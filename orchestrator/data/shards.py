@@ -105,7 +105,22 @@ def record(indices: range, content: bytes) -> dict[str, Any]:
 
 def is_whole(card: dict[str, Any]) -> bool:
     """Whether a data set has all of its configurations."""
-    return sum(entry["rows"] for entry in card["shards"]) == card["configurations"]
+    return sum(entry["rows"] for entry in records(card)) == card.get("configurations")
+
+
+def records(card: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a card or a manifest says of its shards, see :func:`record`; nothing, where that makes no sense."""
+    entries = card.get("shards")
+    return entries if isinstance(entries, list) and all(map(_is_record, entries)) else []
+
+
+def _is_record(entry: Any) -> bool:
+    numbers, texts = ("start", "rows", "spins_at"), ("file", "sha256")
+    return (
+        isinstance(entry, dict)
+        and all(type(entry.get(key)) is int and entry[key] >= 0 for key in numbers)
+        and all(isinstance(entry.get(key), str) for key in texts)
+    )
 
 
 class Spins:
@@ -172,13 +187,16 @@ def read(name: str, store: Store, manifest: dict[str, Any] | None = None) -> Spi
     config = of_card(card)
     state = (config.hamiltonian.components, config.L, config.L)
     size = 4 * math.prod(state)
-    listed = tuple(_shard(name, store, entry) for entry in card["shards"])
+    listed = tuple(_shard(name, store, entry) for entry in records(card))
     contents: Sequence[mmap.mmap | bytes]
     contents = [mapped(shard.path, shard.sha256) for shard in listed] if store.local else _fetched(store.root, listed)
-    shards = [
-        np.frombuffer(content, np.uint8, size * entry["rows"], entry["spins_at"]).reshape(entry["rows"], -1)
-        for content, entry in zip(contents, card["shards"], strict=True)
-    ]
+    try:
+        shards = [
+            np.frombuffer(content, np.uint8, size * entry["rows"], entry["spins_at"]).reshape(entry["rows"], -1)
+            for content, entry in zip(contents, records(card), strict=True)
+        ]
+    except ValueError:
+        raise RequestError(f"{store.folder('datasets', name)}: damaged: its shards do not fit its card") from None
     return Spins(shards, state)
 
 
@@ -206,7 +224,7 @@ def columns(
         RequestError: the data set is not whole, a shard is damaged, or there is no such column.
     """
     tables = []
-    for entry in (manifest or whole_card(name, store))["shards"]:
+    for entry in records(manifest or whole_card(name, store)):
         shard = _shard(name, store, entry)
         try:
             with Path(shard.path).open("rb") if store.local else pa.BufferReader(_cached(store, shard)) as file:

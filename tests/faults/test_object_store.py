@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from faults.proxy import KINDS, between, bucket
@@ -37,12 +39,13 @@ def root(request) -> str:
 @pytest.fixture
 def at_once(monkeypatch) -> None:
     """As many tries as else, without the pauses between them."""
-    import asyncio
 
     async def no_pause(seconds: float) -> None:
         return
 
-    monkeypatch.setattr(asyncio, "sleep", no_pause)
+    hurried = SimpleNamespace(**{**vars(asyncio), "sleep": no_pause})
+    monkeypatch.setattr("s3fs.core.asyncio", hurried)
+    monkeypatch.setattr("aiobotocore.endpoint.asyncio", hurried)
 
 
 class WaitedError(Exception):

@@ -19,6 +19,7 @@ import pytest
 import ray
 import yaml
 from driving import HYBRID, contents, orch, workers_below
+from faults import proxy
 from ray.cluster_utils import Cluster
 
 from orchestrator.lease import RUNNING, TRY
@@ -163,22 +164,8 @@ def test_two_drivers_in_a_storm_make_one_whole_artifact(number, commands, calm, 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[dict[str, str]]:
     """An S3 server on this machine, as variables of the environment."""
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    variables = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "storm",
-        "AWS_SECRET_ACCESS_KEY": "storm",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for key, value in variables.items():
-            patch.setenv(key, value)
-        Store("s3://storm").fs.mkdir("storm")
-        yield variables
-    server.stop()
+    with proxy.bucket("storm") as server:
+        yield proxy.variables(*server)
 
 
 def fetched(store: Store, folder: Path) -> Store:
