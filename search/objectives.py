@@ -106,20 +106,42 @@ class _OfChiralMagnets(Objective):
             raise ValueError(f"objective {self.name}: expected a chiral magnet, found {type(model).__name__}")
 
 
-class TopologicalChargeMax(_OfChiralMagnets):
-    """|W| of the 2022 paper's integral, close to the number of skyrmions, whichever way their cores point.
+class _Charge(_OfChiralMagnets):
+    """W of the 2022 paper's integral, close to a whole number of skyrmions, with a gradient.
 
-    On a lattice with edges it is that of the plaquettes, which is whole but has no gradient.
+    On a lattice with edges it is that of the plaquettes, which is whole but has none.
     """
 
     recipe_version: ClassVar[int] = 2  # 1: of the plaquettes everywhere
-    name: Literal["topological_charge_max"] = "topological_charge_max"
 
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
         assert isinstance(model, ChiralMagnet)
-        if model.boundary == "periodic" and model.mask is None:
-            return topological_charge_continuum(spins).abs()
-        return topological_charge(spins, model).abs()
+        if _is_torus(model):
+            return topological_charge_continuum(spins)
+        return topological_charge(spins, model)
+
+
+class TopologicalChargeMax(_Charge):
+    """|W|, whichever way the skyrmions' cores point."""
+
+    name: Literal["topological_charge_max"] = "topological_charge_max"
+
+    def value(self, spins: Tensor, model: SpinModel) -> Tensor:
+        return super().value(spins, model).abs()
+
+
+class TopologicalChargeMin(_Charge):
+    """W as far below zero as can be: skyrmions whose cores point down."""
+
+    name: Literal["topological_charge_min"] = "topological_charge_min"
+
+    @property
+    def direction(self) -> Direction:
+        return "min"
+
+
+def _is_torus(model: ChiralMagnet) -> bool:
+    return model.boundary == "periodic" and model.mask is None
 
 
 class CorrelationMax(_OfChiralMagnets):
@@ -134,6 +156,13 @@ class CorrelationMax(_OfChiralMagnets):
     recipe_version: ClassVar[int] = 2  # 1: a quarter of the spiral's period along the diagonal
     name: Literal["correlation_max"] = "correlation_max"
     a: tuple[float, float] = (math.sqrt(0.5), math.sqrt(0.5))
+
+    def check(self, model: SpinModel) -> None:
+        super().check(model)
+        if isinstance(model, ChiralMagnet) and not _is_torus(model):
+            raise ValueError(
+                f"objective {self.name}: expected a magnet without edges, found one with boundary {model.boundary}{' and a mask' if model.mask else ''}"
+            )
 
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
         return correlation(spins, self.a)
@@ -223,6 +252,7 @@ OBJECTIVES: Registry[Objective] = Registry(
     "objective",
     {
         "topological_charge_max": "search.objectives:TopologicalChargeMax",
+        "topological_charge_min": "search.objectives:TopologicalChargeMin",
         "correlation_max": "search.objectives:CorrelationMax",
         "boundary_max": "search.given:BoundaryMax",
         "distance_min": "search.given:DistanceMin",

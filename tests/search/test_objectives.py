@@ -33,6 +33,8 @@ def test_objectives_of_known_states():
     assert score("topological_charge_max", lattice).item() == pytest.approx(3.784, abs=1e-3)
     assert score("topological_charge_max", -lattice).item() == pytest.approx(3.784, abs=1e-3)
     assert score("topological_charge_max", stripes).item() == pytest.approx(0, abs=1e-4)
+    lowest = [score("topological_charge_min", state).item() for state in (lattice, -lattice)]
+    assert sorted(lowest) == pytest.approx([-3.784, 3.784], abs=1e-3)
     along = torch.from_numpy(spiral(H, 32, 2, -2)).float()[None]
     assert score("correlation_max", along).item() == pytest.approx(1, abs=1e-5)
     assert score("nodal_points_min", lattice).item() == 0
@@ -93,3 +95,9 @@ def test_objectives_that_do_not_exist_are_refused(name):
 def test_a_name_that_is_nearly_right_is_met_with_the_right_one():
     with pytest.raises(ValueError, match="did you mean energy_min"):
         parse_objective("energi_min").check(H)
+
+
+@pytest.mark.parametrize("edges", [{"boundary": "open"}, {"mask": ["1111", "1101", "1111", "1111"]}], ids=str)
+def test_a_correlation_on_a_lattice_with_edges_is_refused(edges):
+    with pytest.raises(ValueError, match="correlation_max: expected a magnet without edges, found"):
+        parse_objective("correlation_max").check(ChiralMagnet(D=1.0, **edges))
