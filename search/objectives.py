@@ -160,9 +160,8 @@ class CorrelationMax(_OfChiralMagnets):
     def check(self, model: SpinModel) -> None:
         super().check(model)
         if isinstance(model, ChiralMagnet) and not _is_torus(model):
-            raise ValueError(
-                f"objective {self.name}: expected a magnet without edges, found one with boundary {model.boundary}{' and a mask' if model.mask else ''}"
-            )
+            found = f"boundary {model.boundary}" if model.mask is None else "a mask"
+            raise ValueError(f"objective {self.name}: expected a magnet without edges, found {found}")
 
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
         return correlation(spins, self.a)
