@@ -85,8 +85,10 @@ def sweep_page(config: SweepConfig, finished: Finished, origin: Origin) -> dict[
 
 def remarks(config: SweepConfig, summary: pd.DataFrame) -> list[str]:
     """A sentence if a level was looked for that no two trials lie on both sides of."""
+    if config.level is None:
+        return []
     values = summary[config.objective[0]].dropna()
-    if config.level is None or values.empty or values.min() <= config.level <= values.max():
+    if values.empty or values.min() <= config.level <= values.max():
         return []
     return [
         f"No trial is on the other side of the level {config.level:g}: {words(config.objective[0])} is "
