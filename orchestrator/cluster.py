@@ -55,8 +55,8 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
     joined = address != "local" and bool(address or CURRENT_CLUSTER.exists())
     if not joined:
         _end_orphans()
-    modules = [str(path) for path in own_modules()]
-    named = ",".join(sorted({name.partition(".")[0] for name in NAMED} - {*OURS}))
+    named = sorted({name.partition(".")[0] for name in NAMED} - {*OURS})
+    travels = {"py_modules": [str(path) for path in own_modules()], "env_vars": {MODULES: ",".join(named)}}
     # Ray prints every death of a worker on standard output, whatever its options say.
     ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
     _check_answers(address)
@@ -65,7 +65,7 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
-            runtime_env={"py_modules": modules, "env_vars": {MODULES: named}} if modules else None,
+            runtime_env=travels if named else None,
         )
     except (ConnectionError, AuthenticationError):
         raise RequestError(
