@@ -83,11 +83,11 @@ def cached(sha256: str, size: int, fetch: Callable[[], bytes]) -> mmap.mmap | by
     """
     with contextlib.ExitStack() as stack:
         try:
+            if size > limit():
+                return fetch()
             place = _folder() / sha256
             if (found := _kept(place)) is not None:
                 return found
-            if size > limit():
-                return fetch()
             part = stack.enter_context(_alone(place.with_suffix(PART)))
             if (found := _kept(place)) is not None:  # by now
                 Path(part.name).unlink()

@@ -143,6 +143,8 @@ def model_card(name: str, store: Store) -> dict[str, Any]:
     card = store.card("models", name)
     if card is None:
         raise RequestError(f"{store.root}: no model {name}")
+    if _dataset(card) is None:
+        raise RequestError(f"{store.folder('models', name)}: damaged card: expected the name of a data set")
     return card
 
 
@@ -184,7 +186,15 @@ def _is_diverse(card: dict[str, Any]) -> bool:
     figures = card.get("figures")
     known = figures if isinstance(figures, dict) else {}
     said = [known.get(key) for key in ("diversity", "energy_mean")]
-    return all(isinstance(value, int | float) for value in said) and known["diversity"] >= DIVERSE
+    numbers = all(isinstance(value, int | float) for value in said) and _dataset(card) is not None
+    return numbers and known["diversity"] >= DIVERSE
+
+
+def _dataset(card: dict[str, Any]) -> str | None:
+    """The name of the data set of a model; None if its card says none."""
+    config = card.get("config")
+    name = config.get("dataset") if isinstance(config, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def generation_error(figures: Mapping[str, float]) -> float:

@@ -25,7 +25,8 @@ def made(tmp_path_factory, on_ray):
         shutil.copy(EXAMPLES / file, folder)
 
     def run(*arguments: str) -> dict:
-        done = subprocess.run(orch(*arguments, "--json"), cwd=folder, env=environment(), capture_output=True, text=True)
+        env = {**environment(), "ORCH_MODULES": "toys"}  # for cards that name it
+        done = subprocess.run(orch(*arguments, "--json"), cwd=folder, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
