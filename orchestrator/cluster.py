@@ -63,7 +63,7 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
-            runtime_env=_environment(),
+            runtime_env=_environment() or None,
         )
     except (ConnectionError, AuthenticationError):
         raise RequestError(
@@ -82,10 +82,11 @@ def _environment() -> dict[str, Any]:
     """What travels to the workers besides this package: modules that a person named, and the colours of pages."""
     named = ",".join(sorted({name.partition(".")[0] for name in NAMED} - {*OURS}))
     variables = {MODULES: named, "ORCH_COLORS": os.environ.get("ORCH_COLORS")}
-    return {
-        **({"py_modules": [str(path) for path in own_modules()]} if named else {}),
+    travels = {
+        "py_modules": [str(path) for path in own_modules()] if named else [],
         "env_vars": {name: value for name, value in variables.items() if value},
     }
+    return {key: value for key, value in travels.items() if value}
 
 
 def _check_answers(address: str) -> None:
