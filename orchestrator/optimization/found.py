@@ -140,5 +140,5 @@ def _winner_file(winner: Winner, code: Tensor, trained: TrainedModel) -> bytes:
 
 
 def _rivals_file(searched: Searched) -> bytes:
-    spins = searched.rival_states.reshape(len(searched.rivals), -1)
-    return searched.rivals.assign(spins=pd.Series(spins.tolist(), dtype=object)).to_parquet(index=False)
+    spins = pd.Series([state.ravel().tolist() for state in searched.rival_states], dtype=object)
+    return searched.rivals.assign(spins=spins).to_parquet(index=False)

@@ -18,14 +18,14 @@ from orchestrator.analysis import run as analysis
 from orchestrator.analysis.request import MapConfig
 from orchestrator.data.run import make_here
 from orchestrator.lease import lease
-from orchestrator.optimization.found import History, commit
+from orchestrator.optimization.found import History, Searched, commit
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.store import Store
 from orchestrator.training import loop
 from orchestrator.training.request import TrainConfig
 from orchestrator.training.trained import TrainedModel
 from search.constraint import Penalised
-from search.winner import ranked, valued
+from search.winner import ranked
 
 CASES = 500
 QUICK = 10
@@ -57,10 +57,10 @@ def optimum(trained: TrainedModel) -> None:
     codes = search.ask()
     search.tell(codes, np.zeros(len(codes)), np.zeros_like(codes))
     history = History([(1.0, 1.0, 1.0, 1.0)], [codes[0]])
-    data = {"training": ranked(states, model, penalised)[0], "held_out": valued(states, model, config.objective)}
-    observed = {name: data["held_out"][name] for name in model.observables}
-    cost = {"seconds": 1.0, "cpu_seconds": 1.0}
-    commit(config, trained, penalised, search, history, observed, data, states, cost, pd.DataFrame(), [])
+    table = ranked(states, model, penalised)[0]
+    observed, cost = {name: table[name] for name in model.observables}, {"seconds": 1.0, "cpu_seconds": 1.0}
+    none = pd.DataFrame(), np.empty((0, 3, 16, 16), np.float32)
+    commit(Searched(config, trained, penalised, search, history, observed, table, states, cost, *none))
 
 
 def damage(rng: random.Random, root: Path) -> tuple[str, Path]:
