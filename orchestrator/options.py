@@ -52,7 +52,7 @@ SHARED = {
         Colors | None,
         None,
         "--colors",
-        "Of spins on pages: wheel, or safe for colour-blind readers.",
+        "Of spins on pages: wheel, or safe for colour-blind readers. Default: wheel.",
         envvar="ORCH_COLORS",
     ),
     "store": (StoreOption, STORE),

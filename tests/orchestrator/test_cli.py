@@ -220,7 +220,7 @@ def said(value: Any) -> str:
     """As a person writes it."""
     if isinstance(value, Tagged):
         return value.name
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return " ".join(map(said, value)) if isinstance(value, tuple) else str(value)
 
 
 def test_help_is_printed_with_its_defaults():
@@ -263,7 +263,9 @@ def test_the_defaults_that_help_states_are_those_of_the_request(name, monkeypatc
         ("sweep --quick", {"steps": 200, "dataset.configurations": 1000}),
         ("sweep --scale quick --set steps=61", {"steps": 61, "dataset.configurations": 1000}),
         ("optimize --optimizer gradient --population 7", {"optimizer.name": "gradient", "optimizer.population": 7}),
-        ("optimize --objective energy_min --iterations 3", {"objective.name": "energy_min", "iterations": 3}),
+        ("optimize --objective energy_min --iterations 3", {"objective": ("energy_min",), "iterations": 3}),
+        ("optimize --objective mz_max --objective mz_min --seeds 2", {"objective": ("mz_max", "mz_min"), "seeds": 2}),
+        ("optimize --set objective.name=mz_min", {"objective": ("mz_min",)}),
         ("sample --n 5 --steps 2 --langevin", {"n": 5, "steps": 2, "langevin": True}),
         ("evaluate --step-size 0.5", {"step_size": 0.5}),
         ("map --axes 3 5 --reach 1.5", {"axes": (3, 5), "reach": 1.5}),
@@ -276,4 +278,7 @@ def test_the_defaults_that_help_states_are_those_of_the_request(name, monkeypatc
 def test_options_are_short_for_settings(command, settings, monkeypatch):
     name, *arguments = command.split()
     config = request_of(name, arguments, monkeypatch)
-    assert {key: setting(config, key) for key in settings} == settings
+    found = {key: setting(config, key) for key in settings}
+    if "objective" in found:
+        found["objective"] = tuple(objective.name for objective in found["objective"])
+    assert found == settings
