@@ -24,6 +24,7 @@ from ray.exceptions import AuthenticationError, RayError, RayTaskError
 from orchestrator.console import kept_so_far, log
 from orchestrator.errors import FailedError, RequestError
 from orchestrator.files import in_a_line
+from orchestrator.store import Store
 from physics.registry import MODULES, NAMED
 from physics.registry import OURS as PACKAGES
 
@@ -113,6 +114,15 @@ def _end_orphans() -> None:
             continue
 
 
+def check_shared(store: Store) -> None:
+    """Raise RequestError where a worker does not see the store that its driver has begun."""
+    if not store.created():
+        raise RequestError(
+            f"{store.root}: not a store on the node {socket.gethostname()} ({ray.util.get_node_ip_address()}); "
+            "expected one that every node shares"
+        )
+
+
 def own_modules() -> list[Path]:
     """Files and folders of the modules that a person named as ``module:name``, and of what was imported beside them."""
     installed = {Path(sysconfig.get_path(key)) for key in ("stdlib", "purelib", "platlib")}
@@ -140,6 +150,9 @@ class Worker:
         """Unpickled here, so that what arguments raise is told as it is."""
         if self._work is None:
             make, arguments = cloudpickle.loads(pickled)
+            for store in arguments:
+                if isinstance(store, Store):
+                    check_shared(store)
             if "torch" in sys.modules:  # not imported for work without it
                 import torch
 

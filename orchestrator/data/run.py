@@ -31,6 +31,7 @@ SHARD_BYTES = 32 * 2**20
 SHARD_UPDATES = 2e10  # about a minute of one core: what a death costs at most
 MIN_SHARDS = 16
 SECONDS_PER_UPDATE = 3e-9  # of a spin, on a CPU
+LISTED_AGAIN = 1.1  # times as many shards: to list each as it comes would cost the square of how many there are
 
 
 def shard_rows(config: DatasetConfig) -> int:
@@ -154,6 +155,14 @@ def _list(config: DatasetConfig, store: Store, found: list[dict[str, Any]], devi
     return manifest
 
 
+def _listed(config: DatasetConfig, store: Store, found: list[dict[str, Any]], device: Device, listed: int) -> int:
+    """How many shards the manifest lists, once it is written anew if it is due; the others are read if need be."""
+    if len(found) < LISTED_AGAIN * listed:
+        return listed
+    _list(config, store, found, device)
+    return len(found)
+
+
 def _adopt(config: DatasetConfig, store: Store) -> None:
     """Before version 0.5 the card of a data set listed its shards while it was being made."""
     card = store.card("datasets", config.name)
@@ -243,12 +252,13 @@ def _sample(
         f"{sampler.name} {config.name}: {sum(map(len, wanted))} of {total} configurations, "
         f"L = {config.L}, in {len(queue)} pieces on {device.upper()}s"
     )
-    started, made = time.monotonic(), 0
-    kept = on_interrupt(lambda: f"{sum(entry['rows'] for entry in found)} of {total} configurations of {config.name}")
+    started, made, listed = time.monotonic(), 0, 0
+    before = sum(entry["rows"] for entry in done)
+    kept = on_interrupt(lambda: f"{before + made} of {total} configurations of {config.name}")
     pool: Pool[list[range], list[dict[str, Any]]]
     pool = Pool(config.name, partial, (make_shards, config, store, device), len(queue), actors, device == "gpu")
     with kept, progress() as bar, pool:
-        task = bar.add_task(sampler.name, total=total, completed=sum(entry["rows"] for entry in done), note="")
+        task = bar.add_task(sampler.name, total=total, completed=before, note="")
         for _, entries in pool.map(queue):
             _check_shared(config, store, entries[0]["file"])
             found += entries
@@ -257,8 +267,8 @@ def _sample(
             note = f"{made / (time.monotonic() - started):.1f} configurations/s"
             bar.update(task, advance=rows, note=note)
             if held is not None:
-                _list(config, store, found, device)
-                held.report(sum(entry["rows"] for entry in found), total, "configurations", note)
+                listed = _listed(config, store, found, device, listed)
+                held.report(before + made, total, "configurations", note)
     seconds = time.monotonic() - started
     return found, (
         f"{made} of {total} configurations in the last run, {seconds:.1f} s on {pool.most} {device.upper()} actors: "
@@ -274,9 +284,10 @@ def make_here(config: DatasetConfig, store: Store) -> None:
         if held is None:
             return
         found, wanted = missing(config, store)
+        listed = 0
         for indices in wanted:
             found += make_shards(config, store, "cpu", [indices])
-            _list(config, store, found, "cpu")
+            listed = _listed(config, store, found, "cpu", listed)
             held.report(sum(entry["rows"] for entry in found), config.configurations, "configurations")
         seal(config, store, found, "cpu", "Made in a trial of a sweep.")
 

@@ -14,6 +14,7 @@ import torch
 from ray import tune
 
 from nets.training import DivergedError
+from orchestrator.cluster import check_shared
 from orchestrator.data.run import make_here
 from orchestrator.store import Store
 from orchestrator.sweeps.program import Card
@@ -90,6 +91,7 @@ class Reporter:
 
 def run_trial(trial: Trial, config: SweepConfig, store: Store) -> None:
     """All trainings of a trial: to the last, to one that diverges, or to the time limit."""
+    check_shared(store)
     report = Reporter(trial, config)
     nested = config.resources.workers[1] > 1
     work = partial(_in_workers if nested else _in_this_process, trial, config, store, report)
@@ -143,7 +145,7 @@ def _in_workers(trial: Trial, config: SweepConfig, store: Store, report: Reporte
         follow(trial, lambda training: loop.make(training, store, device)[1])
 
     next_training: TrainConfig | None = trial.training
-    for trained, next_training in run_distributed(work, config.resources, lambda: follow(trial, found)):  # noqa: B007
+    for trained, next_training in run_distributed(work, store, config.resources, lambda: follow(trial, found)):  # noqa: B007
         for name, card in trained[len(report.made) :]:
             report(name, card)
     if next_training is not None:

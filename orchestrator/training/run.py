@@ -16,7 +16,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 
 from nets.training import DivergedError
-from orchestrator.cluster import RETRIES, connect
+from orchestrator.cluster import RETRIES, check_shared, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.data.run import make as make_data
 from orchestrator.data.run import plan as plan_data
@@ -35,7 +35,7 @@ Work = Callable[[torch.device], Any]
 T = TypeVar("T")
 
 
-def run_distributed(work: Work, resources: Resources, look: Callable[[], T]) -> Iterator[T]:
+def run_distributed(work: Work, store: Store, resources: Resources, look: Callable[[], T]) -> Iterator[T]:
     """Run ``work`` in workers of Ray Train, and yield what ``look`` sees in the store, every second and at the end.
 
     A worker that dies is replaced and the group starts ``work`` again, so that has to go on from what it has stored.
@@ -48,6 +48,7 @@ def run_distributed(work: Work, resources: Resources, look: Callable[[], T]) -> 
     def worker() -> None:
         torch.set_num_threads(max(1, int(resources.cpus)))
         with contextlib.suppress(DivergedError, RequestError, FailedError, OSError):
+            check_shared(store)
             work(get_device())
 
     failed: list[Exception] = []
@@ -132,7 +133,8 @@ def _trained(config: TrainConfig, store: Store) -> dict[str, Any] | None:
     with kept, progress() as bar:
         task = bar.add_task("steps", total=config.steps, completed=done, note="")
         work = partial(loop.make, config, store, page=True)
-        for number, record in run_distributed(work, config.resources, lambda: newest_try(store, "models", name)):
+        look = partial(newest_try, store, "models", name)
+        for number, record in run_distributed(work, store, config.resources, look):
             if number <= before:
                 continue
             if number > max(tries, before + 1):

@@ -13,6 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
+from driving import HYBRID
+
+from orchestrator.store import Store
+from orchestrator.training import run
 
 
 class Machine:
@@ -68,6 +73,17 @@ class Machine:
                     yield process
             except psutil.Error:
                 continue
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Store:
+    """A model and its data, made by a Ray of its own."""
+    store = Store(str(tmp_path_factory.mktemp("trained") / "store"))
+    ray.shutdown()
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    run.run(HYBRID, store)
+    ray.shutdown()
+    return store
 
 
 @pytest.fixture

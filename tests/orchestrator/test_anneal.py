@@ -246,3 +246,21 @@ class Astray(Store):
 def test_what_keeps_actors_from_working_is_said_as_it_is(small_data, on_ray, tmp_path):
     with pytest.raises(RequestError, match="/etc: not a store"):
         run.make(small_data, Astray(str(tmp_path / "store")))
+
+
+def test_the_manifest_of_many_shards_is_written_a_few_times(small_data, tmp_path, monkeypatch):
+    """As often as there are shards, it would cost the square of their number."""
+    written, write = [], Store.write_file
+
+    def counted(store, path, content):
+        if path.endswith("manifest.json"):
+            written.append(len(content))
+        write(store, path, content)
+
+    monkeypatch.setattr(Store, "write_file", counted)
+    monkeypatch.setattr(run, "shard_rows", lambda config: 1)
+    config = small_data.model_copy(update={"configurations": 150})
+    store = Store(str(tmp_path / "store"))
+    run.make_here(config, store)
+    assert len(shards.read(config.name, store)) == 150
+    assert sum(written) < 16 * written[-1]  # 75 times, if each shard were listed as it comes

@@ -17,6 +17,7 @@ from driving import started
 from orchestrator import cluster
 from orchestrator.cluster import Pool
 from orchestrator.errors import FailedError, RequestError
+from orchestrator.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +65,20 @@ def test_what_is_raised_in_an_actor_is_raised_here(on_ray):
 
     with pytest.raises(ValueError, match=r"^nothing to make$"), Pool("numbers", make, (), 2) as pool:
         list(pool.map([0]))
+
+
+def test_an_actor_that_does_not_see_the_store_says_so(on_ray, tmp_path):
+    """A folder that only other processes see is one that nobody has made."""
+    store = Store(str(tmp_path / "apart"))
+    said = rf"^{tmp_path}/apart: not a store on the node \S+ \(\S+\); expected one that every node shares$"
+    with (
+        pytest.raises(RequestError, match=said),
+        Pool("numbers", lambda _: abs, (store,), 1) as pool,
+    ):
+        list(pool.map([3]))
+    store.write_file("datasets/begun", b"")
+    with Pool("numbers", lambda _: abs, (store,), 1) as pool:
+        assert dict(pool.map([-3])) == {0: 3}
 
 
 @pytest.mark.slow
