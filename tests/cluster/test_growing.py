@@ -140,6 +140,7 @@ def test_an_autoscaler_adds_the_nodes_that_a_command_uses(command, machine):
     (machine.home / "sweep.yaml").write_text(yaml.safe_dump({**SWEEP, "steps": 10, "seeds": 2}))
     types = {"worker": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2}}
     own = {
+        "RAY_AUTH_MODE": "disabled",
         "RAY_FAKE_CLUSTER": "1",
         "RAY_enable_autoscaler_v2": "1",
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
@@ -150,7 +151,7 @@ def test_an_autoscaler_adds_the_nodes_that_a_command_uses(command, machine):
     machine.start(f"{start} --autoscaling-config={scaling(machine, types)}", **own)
     store = Store(str(machine.folder / "store"))
     asked = [*ANNEAL, "4096"] if command == "anneal" else ["sweep", "--space", str(machine.home / "sweep.yaml")]
-    done = machine.orch(*asked, "--store", store.path)
+    done = machine.orch(*asked, "--store", store.path, RAY_AUTH_MODE="disabled")
     assert done.returncode == 0, done.stderr
     log = Path(machine.folder, "ray", "session_latest", "logs", "monitor.log").read_text()
     assert log.count("Adding 1 node(s) of type worker") + 2 * log.count("Adding 2 node(s) of type worker") == 2

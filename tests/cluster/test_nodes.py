@@ -7,13 +7,14 @@ import random
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
 
 import pytest
 import ray
-from driving import started
+from driving import HYBRID, orch, started
 from ray.cluster_utils import Cluster
 
 from orchestrator.cluster import Pool
@@ -149,6 +150,46 @@ def test_actors_that_a_new_node_has_room_for_are_used(cluster):
     assert pool.most == 2
     assert len(set(nodes)) == 2
     assert min(map(nodes.count, set(nodes))) > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", [0], indirect=True)
+def test_a_search_that_runs_uses_a_node_that_joins(cluster, trained, tmp_path):
+    """Each state that is scored leaves the name of the node that scores it."""
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    (tmp_path / "noting.py").write_text(
+        textwrap.dedent(f"""
+            import pathlib, ray
+
+            def mx(spins, model):
+                if ray.is_initialized():
+                    pathlib.Path({str(seen)!r}, ray.get_runtime_context().get_node_id()).touch()
+                return spins[:, 0].mean((-2, -1))
+        """)
+    )
+    command = ["optimize", "--model", HYBRID.name, "--objective", "noting:mx", "--population", "400"]
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    with (tmp_path / "printed").open("w") as output:
+        driver = subprocess.Popen(
+            orch(*command, "--iterations", "100000", "--store", trained.path),
+            env={**os.environ, "RAY_ADDRESS": cluster.address, "PYTHONPATH": path},
+            cwd=tmp_path,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            for nodes in (1, 2):
+                deadline = time.monotonic() + 300
+                while len(list(seen.iterdir())) < nodes:
+                    assert driver.poll() is None, (tmp_path / "printed").read_text()
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+                if nodes == 1:
+                    cluster.add_node(num_cpus=1)
+        finally:
+            driver.kill()
+            driver.wait()
 
 
 @pytest.mark.slow
