@@ -14,7 +14,7 @@ from torch import Tensor
 from nets.words import words
 from physics.model import Curve, SpinModel
 from physics.observables import local_alignment
-from physics.render import ABSENT, circle_defects, draw_spins, figure_of
+from physics.render import ABSENT, axis_label, circle_defects, draw_spins, figure_of
 from search.archive import Archive
 
 ZOOM = 8  # sites on each side of a defect
@@ -269,7 +269,8 @@ def front_figure(
         place = table["score"].iloc[row], table[against].iloc[row]
         axis.plot(*place, "o", color="red", ms=5)
         axis.annotate(letter, place, (5, 5), textcoords="offset points", color="red")
-    axis.set(xlabel=name, ylabel=model.observables[against].label)
+    other = model.observables[against]
+    axis.set(xlabel=name, ylabel=axis_label(other.label, other.unit))
     axis.legend(fontsize="small")
     axis.grid(alpha=0.3)
     return figure
