@@ -133,7 +133,8 @@ def words(name: str, model: SpinModel | None = None) -> str:
     head, blank, rest = name.partition(" ")  # of a figure that is of one model of several, which stands behind it
     if not re.match("[a-z]", head) or (blank and not re.fullmatch(r"\w+_\w+", head)):
         return name  # a symbol, or words
-    base, said = head if head in known else head.rpartition(".")[2], [rest.strip("()")] if blank else []
+    of = re.sub(r"[a-z_]+(?= )", lambda key: known[key[0]].text if key[0] in known else key[0], rest.strip("()"))
+    base, said = head if head in known else head.rpartition(".")[2], [of] if blank else []
     while base not in known:
         line = re.fullmatch(r"(.+)_(\d+)", base)
         if line:

@@ -24,6 +24,7 @@ from physics.xy import XY
         ("nodal_points", "nodal points"),
         ("barrier_2", "barrier, line 2 (J per spin)"),
         ("barrier_1 (hybrid-b0.001)", "barrier, line 1, hybrid-b0.001 (J per spin)"),
+        ("barrier_1 (gamma 100, seed 0)", "barrier, line 1, γ 100, seed 0 (J per spin)"),
         ("within 1e-4 of the lowest", "within 1e-4 of the lowest"),
         ("M_z, largest", "M_z, largest"),
         ("L_RC first", "L_RC first"),

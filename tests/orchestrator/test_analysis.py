@@ -106,6 +106,7 @@ def test_spins_and_fields_of_data_reconstructions_and_samples_are_compared(train
     assert page(name, trained).count("<figure>") == 2
 
 
+@pytest.mark.slow
 def test_models_of_a_sweep_are_compared_by_their_fields(swept):
     config, store = swept
     names = chosen([f"{config.name}:beta=1e-4,gamma=0,gamma=100,seed=1"], store)

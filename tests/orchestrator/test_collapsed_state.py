@@ -130,6 +130,7 @@ def test_of_a_spin_model_that_is_not_tempered_one_line_says_why(known):
     assert table.sections[0].text.endswith("is not compared: sampler tempering: expected a ChiralMagnet, found XY.")
 
 
+@pytest.mark.slow
 def test_page_and_card_of_a_sweep_say_it(tiny, store, monkeypatch):
     """As if every model made one state."""
     settings = {"trial.gammas": [1], "trial.refine": 0, "trial.warmup_steps": 2, "steps": 2, "seeds": 1}

@@ -85,6 +85,7 @@ def data(store):
     return store
 
 
+@pytest.mark.slow
 def test_what_one_worker_alone_finds_all_go_by(data, tmp_path):
     """A checkpoint, then a card, that the other does not see; an error of the first ends both."""
     group(stop_at_the_second_report, data.path)

@@ -80,6 +80,7 @@ def test_the_winner_is_stored_with_its_figures_and_beats_the_prior(diverse, opti
     assert 0 < figures["seconds"] <= figures["cpu_seconds"] <= 2 * figures["seconds"] + 0.1
 
 
+@pytest.mark.slow
 def test_what_is_found_keeps_the_limits_and_lives_where_the_prior_does(diverse):
     free = search(diverse, objective="mz_min", subject_to=["energy < 9"], free=True)[1]["figures"]
     bound = search(diverse, objective="mz_min", subject_to=["energy < 9"])[1]["figures"]

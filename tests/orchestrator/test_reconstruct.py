@@ -89,6 +89,7 @@ def test_a_polish_brings_fields_to_equilibrium_and_keeps_their_charges(vortices)
     assert abs((found[1] - found[2]).mean()) < 4 * noise
 
 
+@pytest.mark.slow
 def test_a_conditional_model_is_judged_group_by_group(vortices):
     name, card = evaluation.evaluate(SampleConfig(n=60), [CONFIG.name], vortices)
     figures = card["figures"]

@@ -38,6 +38,7 @@ def swept(made):
     return made[1]("sweep", "--space", "toy.yaml")
 
 
+@pytest.mark.slow
 def test_a_data_set_has_the_observables_and_labels_of_the_toys(made):
     card = made[1]("anneal", "--config", "ising.yaml")
     assert card["name"].startswith("L16-ising-J1-B0.1-")
@@ -51,6 +52,7 @@ def test_a_data_set_has_the_observables_and_labels_of_the_toys(made):
     assert "lone spins" in (Path(card["path"]) / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_the_program_of_the_toy_at_each_point(made, swept):
     figures = swept["figures"]
     assert (figures["metric"], figures["mode"]) == ("gain", "max")

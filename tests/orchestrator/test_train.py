@@ -216,6 +216,7 @@ def test_the_data_judged_as_samples_of_themselves_score_full_marks(trained):
     assert judge(halves[0], halves[1], whole.features, model)["precision"] > 0.8
 
 
+@pytest.mark.slow
 def test_an_evaluation_has_a_row_for_each_way_and_a_page(trained):
     config = SampleConfig(n=evaluation.BLOCK + 40, steps=20, step_size=0.02)
     name, card = evaluation.evaluate(config, [NAME], trained)
