@@ -171,7 +171,7 @@ def _rivals(shown: Shown, model: SpinModel, objective: str) -> Section:
     best = {"state": "best of the training data", **_best_of(shown, names)}
     table = pd.DataFrame([found, best, *shown.rivals.to_dict("records")])
     columns = [name for name in ["state", *names, "within", *rested, "share"] if name in table]
-    titles = [f"{row.state}\n{objective} {row.score:.4g}" for row in table.drop(index=1).itertuples()]
+    titles = [f"{row.state}\n{objective} {figure_text(row.score)}" for row in table.drop(index=1).itertuples()]
     states = np.concatenate((shown.winner.spins.numpy()[None], shown.rival_states))
     figure = row_figure(states, model, titles)
     rows = table[columns].assign(within=table["within"].astype(bool))
@@ -206,7 +206,7 @@ def _of_many(search: Optimizer, shown: Shown, model: SpinModel, objective: str) 
         picked = sorted({round(place) for place in np.linspace(0, last, len(LETTERS))})
         rows = shown.table.iloc[picked]
         titles = [
-            f"{letter}: {objective} {row['score']:.4g}\n{words(against, model)} {row[against]:.4g}"
+            f"{letter}: {objective} {figure_text(row['score'])}\n{words(against, model)} {figure_text(row[against])}"
             for letter, (_, row) in zip(LETTERS, rows.iterrows(), strict=False)
         ]
         front = front_figure(shown.table, data, picked, model, objective, against)
