@@ -29,6 +29,8 @@ from search.optimizer import (
     generator_of,
     generator_state,
     numbers,
+    part_of,
+    together,
 )
 
 BEYOND = 1.0  # how far the map reaches past the data on either side, in units of their range
@@ -191,10 +193,7 @@ class Archive(Optimizer):
 
     def state(self) -> State:
         content = self.cells, self.codes, self.values, self._gradients, generator_state(self._rng)
-        climbs = [
-            (f"{i}.{name}", value) for i, climb in enumerate(self._climbs) for name, value in climb.state().items()
-        ]
-        return {**dict(zip(ARRAYS, content, strict=True)), **dict(climbs)}
+        return {**dict(zip(ARRAYS, content, strict=True)), **together(climb.state() for climb in self._climbs)}
 
     def restore(self, state: State) -> None:
         (climbs, climbed), m, d = self.settings.climbs, np.size(state.get("cells", ())), self._latent
@@ -204,6 +203,6 @@ class Archive(Optimizer):
         rng = generator_of(state)
         begun = [Climb(codes[0], slopes[0], climbed, self.settings.gradient) for _ in range(climbs if m else 0)]
         for i, climb in enumerate(begun):
-            climb.restore({name: state[f"{i}.{name}"] for name in STATE})
+            climb.restore(part_of(state, i))
         self.cells, self.codes, self.values, self._gradients = cells, codes, values, slopes
         self._rng, self._climbs = rng, begun

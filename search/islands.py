@@ -18,6 +18,8 @@ from search.optimizer import (
     State,
     check_names,
     numbers,
+    part_of,
+    together,
 )
 
 ISLANDS = 4
@@ -117,14 +119,11 @@ class Islands(Optimizer):
         return Candidates(np.concatenate(codes)[order], np.concatenate(scores)[order])
 
     def state(self) -> State:
-        states = (island.state() for island in self._islands)
-        islands = {f"{number}.{name}": value for number, state in enumerate(states) for name, value in state.items()}
-        return {**islands, TOLD: np.array(self._told)}
+        return {**together(island.state() for island in self._islands), TOLD: np.array(self._told)}
 
     def restore(self, state: State) -> None:
         check_names(state, self.state())
         twin = Islands(self._settings, self._latent, 0)
         for number, island in enumerate(twin._islands):
-            start = f"{number}."
-            island.restore({name.removeprefix(start): value for name, value in state.items() if name.startswith(start)})
+            island.restore(part_of(state, number))
         self._told, self._islands = int(numbers(state, TOLD, (), np.int64)), twin._islands

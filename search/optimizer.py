@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -158,6 +158,17 @@ def numbers(state: State, name: str, shape: tuple[int, ...], dtype: Any = np.flo
     if np.isnan(found).any():
         raise ValueError(f"{name}: expected numbers, found nan")
     return found.astype(dtype)
+
+
+def together(states: Iterable[State]) -> State:
+    """The states of several parts in one, each under its number; :func:`part_of` takes them out."""
+    return {f"{number}.{name}": value for number, state in enumerate(states) for name, value in state.items()}
+
+
+def part_of(state: State, number: int) -> State:
+    """The state of the part of that number, see :func:`together`."""
+    start = f"{number}."
+    return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
 
 
 def generator_state(rng: np.random.Generator) -> np.ndarray:

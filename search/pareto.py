@@ -141,17 +141,21 @@ class Pareto(Optimizer):
         chosen = uncrowded(values, self.settings.front)
         self.front, self.values = front[chosen], values[chosen]
 
+    @property
+    def _reach(self) -> np.ndarray:
+        """r, 1 where the front has one value."""
+        reach = np.ptp(self.values, axis=0)
+        return np.where(reach > 0, reach, 1.0)
+
     def _short_of_ideal(self, values: np.ndarray) -> np.ndarray:
         """(s - s*) / r, at most 0 for what the front knows."""
-        reach = np.ptp(self.values, axis=0)
-        return (values - self.values.max(0)) / np.where(reach > 0, reach, 1.0)
+        return (values - self.values.max(0)) / self._reach
 
     def _pull(self, told: np.ndarray) -> np.ndarray:
         """d(view of each code) / d(its scores), ``(n, 1 + k)``."""
-        reach = np.ptp(self.values, axis=0)
         short = self._weights * self._short_of_ideal(told)
         worst = np.arange(short.shape[1]) == np.argmin(short, 1)[:, None]
-        return self._weights * (worst + AUGMENTED) / np.where(reach > 0, reach, 1.0)
+        return self._weights * (worst + AUGMENTED) / self._reach
 
     def _exchange(self) -> None:
         """Each code becomes the best of the front from its view; a share of them children of the front instead."""
