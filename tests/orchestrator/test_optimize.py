@@ -198,6 +198,17 @@ def test_a_stopped_search_continues_exactly(name, model, monkeypatch, tmp_path):
     assert 1000 < card["figures"]["seconds"] < 1100 and card["figures"]["cpu_seconds"] > 2000
 
 
+def asked(command, model, folder):
+    """The command as a person types it in a folder, of a model."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("orch")), *command, "--model", model[0], "--store", model[1].path],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+
+
 @pytest.mark.slow
 def test_an_objective_of_ones_own_is_searched(model, tmp_path, monkeypatch):
     """A module in the folder that the command stands in, found by the driver and by the actors."""
@@ -208,13 +219,7 @@ def test_an_objective_of_ones_own_is_searched(model, tmp_path, monkeypatch):
         """)
     )
     command = ["optimize", "--objective", "my_objectives:mx", "--population", "40", "--iterations", "12", "--json"]
-    told = subprocess.run(
-        [str(Path(sys.executable).with_name("orch")), *command, "--model", model[0], "--store", model[1].path],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+    told = asked(command, model, tmp_path)
     assert told.returncode == 0, told.stderr
     card = json.loads(told.stdout)
     assert card["figures"]["score"] == pytest.approx(spins_of(card["name"], model[1])[0].mean(), abs=1e-5)
@@ -231,13 +236,7 @@ def test_a_search_that_fails_leaves_the_others(model, tmp_path):
         """)
     )
     command = ["optimize", "--objective", "failing:on_more_than_two", "--objective", "mz_max", "--iterations", "2"]
-    told = subprocess.run(
-        [str(Path(sys.executable).with_name("orch")), *command, "--model", model[0], "--store", model[1].path],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+    told = asked(command, model, tmp_path)
     assert told.returncode == 1 and "1 of 2 searches failed; kept: 1; optima/failing-on_more" in told.stderr
     assert "RuntimeError: too many states" in told.stderr and "Traceback" not in told.stderr
     config = OptimizeConfig(objective="mz_max", iterations=2)
