@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test mutants format
+.PHONY: demo test mutants soak format
 
 demo: .venv/ready
 	$(BIN)/orch sweep --space evae.yaml
@@ -18,6 +18,10 @@ test: .venv/ready
 # edits that make the science wrong, one at a time; each must be caught
 mutants: .venv/ready
 	$(BIN)/python tests/mutants/mutants.py
+
+# an hour of every command on four nodes while drivers, workers and nodes are killed at random
+soak: .venv/ready
+	SOAK_SECONDS=3600 $(BIN)/python -m pytest -m slow -s tests/storm/test_soak.py
 
 format: .venv/ready
 	$(BIN)/ruff check --fix .

@@ -69,10 +69,15 @@ class Scorer:
         Raises:
             ValueError: the objective fails; the message has the code that it failed at, or the first of its chunk.
         """
-        parts = [codes[i : i + self.chunk] for i in range(0, len(codes), self.chunk)]
-        found = [self._evaluated(part) for part in parts]
-        scores, gradients = zip(*found, strict=True)
-        return np.concatenate(scores), np.concatenate(gradients) if self.gradient else None
+        whole: list[np.ndarray] = []
+        for first in range(0, len(codes), self.chunk):
+            parts = [part for part in self._evaluated(codes[first : first + self.chunk]) if part is not None]
+            if not whole:  # all at once: results of a chunk would lie between the states that are freed
+                whole = [np.empty((len(codes), *part.shape[1:]), part.dtype) for part in parts]
+            for array, part in zip(whole, parts, strict=True):
+                array[first : first + self.chunk] = part
+        scores, *gradients = whole
+        return scores, gradients[0] if gradients else None
 
     def _evaluated(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         try:

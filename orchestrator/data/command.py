@@ -55,6 +55,7 @@ ActorsOption = Annotated[
     int | None,
     typer.Option(min=1, help="Actors that work side by side at most. Default: as many as there is work and room for."),
 ]
+GpuOption = Annotated[bool, typer.Option("--gpu", help="A GPU for each actor. Default: CPUs alone.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.data.command import GpuOption
 from orchestrator.options import Common, Job, Setting, making
 
 PANEL = "Judge and look inside"
@@ -40,6 +41,7 @@ def sample(
         str, typer.Argument(help=f"A model of the store: a name, its beginning or end, {SWEPT} that leave one.")
     ],
     to: Annotated[Path, typer.Option(help="New file, .npy.")] = Path("samples.npy"),
+    gpu: GpuOption = False,
 ) -> Job:
     """Draw configurations from a model into a .npy file, from the prior or refined by DDLS."""
     from orchestrator.data import interchange
@@ -56,7 +58,7 @@ def sample(
     interchange.check_new(to, ".npy")
 
     def made() -> tuple[str, list[str]]:
-        interchange.save_new(to, run.sample(config, name, store).numpy())
+        interchange.save_new(to, run.sample(config, name, store, gpu).numpy())
         return name, [str(to)]
 
     return Job(None, store, lambda: [f"{config.n} samples of {name}, {config.steps} steps of DDLS, into {to}"], made)
@@ -67,6 +69,7 @@ def evaluate(
     models: Annotated[
         list[str], typer.Argument(help=f"Models of the store: names, or their beginnings or ends, {SWEPT}.")
     ],
+    gpu: GpuOption = False,
 ) -> Job:
     """Judge samples between held-out data and the same with noise: energy, defects, precision, coverage, copies."""
     from orchestrator.analysis import artifact
@@ -82,7 +85,7 @@ def evaluate(
         "analyses",
         store,
         lambda: artifact.plan("evaluate", config, names),
-        lambda: run.evaluate(config, names, store),
+        lambda: run.evaluate(config, names, store, gpu),
         artifact.analysis_name("evaluate", config, names),
     )
 

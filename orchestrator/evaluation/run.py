@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nets.conditional import Groups, accuracies, among, averages, curve_accuracies, grouped, mean_curves
 from nets.metrics import HELD_OUT, NEIGHBOURS, NOISY, Measured, features, joined, judge, noisy, summarised
-from nets.sampling import ddls, decode, noise_of, prior
+from nets.sampling import CHUNK, ddls, decode, noise_of, prior
 from nets.system import Labels
 from orchestrator.analysis import artifact
 from orchestrator.cluster import Pool, connect
@@ -38,25 +38,32 @@ def blocks(config: SampleConfig) -> range:
 
 
 def block(config: SampleConfig, trained: TrainedModel, number: int) -> Tensor:
-    """Spins of the ``number``-th block of samples, the same whoever makes it."""
+    """Spins of the ``number``-th block of samples, the same whoever makes it, where the model is."""
     rows = slice(number * BLOCK, (number + 1) * BLOCK)
-    codes = torch.from_numpy(prior(config.n, trained.settings.latent, config.seed))[rows]
+    codes = torch.from_numpy(prior(config.n, trained.settings.latent, config.seed))[rows].to(trained.device)
     labels = _rows(trained.labels(config.n), rows)
+    chunk = CHUNK if trained.device == "cpu" else BLOCK
     if config.steps:
         noise = noise_of(config.seed, number) if config.langevin else None
-        codes = ddls(trained.decoder, trained.discriminator, codes, config.steps, config.step_size, noise, labels)
-    return decode(trained.decoder, codes, labels)
+        codes = ddls(
+            trained.decoder, trained.discriminator, codes, config.steps, config.step_size, noise, labels, 2 * chunk
+        )
+    return decode(trained.decoder, codes, labels, chunk)
 
 
 def _rows(labels: Labels, rows: slice) -> dict[str, Tensor]:
     return {name: values[rows] for name, values in labels.items()}
 
 
-def sample(config: SampleConfig, name: str, store: Store) -> Tensor:
-    """Spins ``(n, components, L, L)``: from the prior, then refined by the discriminator for ``steps`` steps."""
+def sample(config: SampleConfig, name: str, store: Store, gpu: bool = False) -> Tensor:
+    """Spins ``(n, components, L, L)``: from the prior, then refined by the discriminator for ``steps`` steps.
+
+    Args:
+        gpu: each actor takes a GPU; spins differ in their last digits.
+    """
     connect()
     pieces = [Piece(name, config, number) for number in blocks(config)]
-    parts = _on_actors(f"samples of {name}", sampler, store, pieces)
+    parts = _on_actors(f"samples of {name}", sampler, store, pieces, gpu)
     return torch.from_numpy(np.concatenate(parts))
 
 
@@ -92,7 +99,7 @@ class Piece(NamedTuple):
 
     def spins(self, trained: TrainedModel) -> Tensor:
         if self.source == MODEL:
-            return block(self.config, trained, self.number)
+            return block(self.config, trained, self.number).cpu()
         if self.source in (REFERENCE, HELD_OUT, NOISY, TRAINING):
             spins = shards.read(trained.dataset.name, trained.store)[self.ensemble[self.within]]
             noise = noise_of(self.config.seed, self.number)
@@ -100,20 +107,25 @@ class Piece(NamedTuple):
         return trained.model.baselines(self.labels(trained), self.config.seed + self.number)[self.source]
 
 
-def sampler(store: Store) -> Callable[[Piece], np.ndarray]:
+def sampler(store: Store, device: str = "cpu") -> Callable[[Piece], np.ndarray]:
     """Spins of blocks, by models that are loaded once."""
-    load = cache(lambda name: TrainedModel(name, store))
+    load = cache(lambda name: TrainedModel(name, store, device))
     return lambda piece: piece.spins(load(piece.model)).numpy()
 
 
-def measurer(store: Store) -> Callable[[Piece], Measured | dict[str, Tensor]]:
-    """Figures of blocks, of training data the features alone, by models that are loaded once."""
+def measurer(store: Store, device: str = "cpu") -> Callable[[Piece], Measured | dict[str, Tensor]]:
+    """Figures of blocks, of training data the features alone, by models that are loaded once.
+
+    Args:
+        device: that the models sample on; their samples are measured on the CPU, as the data are.
+    """
     load = cache(lambda name: TrainedModel(name, store))
+    there = cache(lambda name: TrainedModel(name, store, device))
     curved = cache(lambda whole: grouped(load(whole.model).labels_of(whole.ensemble, every=True)).curved)
 
     def measured(piece: Piece) -> Measured | dict[str, Tensor]:
         trained = load(piece.model)
-        spins = piece.spins(trained)
+        spins = piece.spins(there(piece.model) if piece.source == MODEL else trained)
         if piece.source == TRAINING:
             return features(spins, trained.model)
         checks = trained.settings.label_checks(spins, piece.labels(trained))
@@ -123,10 +135,11 @@ def measurer(store: Store) -> Callable[[Piece], Measured | dict[str, Tensor]]:
     return measured
 
 
-def _on_actors(what: str, make: Callable[..., Any], store: Store, pieces: list[Piece]) -> list[Any]:
-    """What the function that ``make`` makes of the store says of each block."""
+def _on_actors(what: str, make: Callable[..., Any], store: Store, pieces: list[Piece], gpu: bool) -> list[Any]:
+    """What the function that ``make`` makes of the store and a device says of each block."""
     parts: dict[int, Any] = {}
-    with progress() as bar, Pool(what, make, (store,), len(pieces)) as pool:
+    arguments = store, "cuda" if gpu else "cpu"
+    with progress() as bar, Pool(what, make, arguments, len(pieces), gpu=gpu) as pool:
         task = bar.add_task("blocks", total=len(pieces), note="")
         for number, part in pool.map(pieces):
             parts[number] = part
@@ -161,19 +174,22 @@ def _ways(config: SampleConfig, models: list[TrainedModel]) -> list[tuple[Traine
     ]
 
 
-def evaluate(config: SampleConfig, names: Sequence[str], store: Store) -> tuple[str, dict[str, Any]]:
+def evaluate(config: SampleConfig, names: Sequence[str], store: Store, gpu: bool = False) -> tuple[str, dict[str, Any]]:
     """Name and card of an analysis of ``n`` samples of each model, from the prior and, with ``steps``, refined as well.
 
     Source: VAE-GAN hybrid (2023), figure 2e.
+
+    Args:
+        gpu: each actor takes a GPU, to sample on.
 
     Raises:
         RequestError: too few samples, or models of different data sets.
     """
     models = check(config, names, store)
-    return artifact.run("evaluate", config, names, store, models[0].model, lambda: _judged(config, models, store))
+    return artifact.run("evaluate", config, names, store, models[0].model, lambda: _judged(config, models, store, gpu))
 
 
-def _judged(config: SampleConfig, models: list[TrainedModel], store: Store) -> artifact.Found:
+def _judged(config: SampleConfig, models: list[TrainedModel], store: Store, gpu: bool) -> artifact.Found:
     first, ways = models[0], _ways(config, models)
     there = held_out(models)
     known = config.model_copy(update={"n": min(config.n, there // 2)})
@@ -192,7 +208,7 @@ def _judged(config: SampleConfig, models: list[TrainedModel], store: Store) -> a
         rows_of[name] = {"model": trained.name, "system": trained.settings.label, "steps": way.steps}
     rows_of[NOISY] = {"model": "", "system": NOISY, "steps": 0}
 
-    found, seen = _measured(ensembles, _training(config, models), store)
+    found, seen = _measured(ensembles, _training(config, models), store, gpu)
     real = found[REFERENCE]
     rows = [row | judge(found[name], real, seen, first.model) for name, row in rows_of.items()]
     table = pd.DataFrame(rows)
@@ -214,14 +230,14 @@ def _training(config: SampleConfig, models: list[TrainedModel]) -> Piece:
 
 
 def _measured(
-    ensembles: dict[str, Piece], training: Piece, store: Store
+    ensembles: dict[str, Piece], training: Piece, store: Store, gpu: bool
 ) -> tuple[dict[str, Measured], dict[str, Tensor]]:
     """Figures of ensembles by name, and features of the training data."""
     connect()
     pieces = [whole._replace(number=i) for whole in (*ensembles.values(), training) for i in blocks(whole.config)]
     log(f"{len(ensembles)} ensembles beside the training data, {len(pieces)} blocks")
     with on_interrupt(lambda: "nothing of this evaluation"):
-        parts = iter(_on_actors("evaluation", measurer, store, pieces))
+        parts = iter(_on_actors("evaluation", measurer, store, pieces, gpu))
         found = {
             name: Measured.joined([next(parts) for _ in blocks(whole.config)]) for name, whole in ensembles.items()
         }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.data.command import ActorsOption
+from orchestrator.data.command import ActorsOption, GpuOption
 from orchestrator.options import Common, Job, Setting, making
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def optimize(
         str, typer.Option(help="What is trained first, if the store has no such model: as for orch train --model.")
     ] = DEFAULT_SEARCHED,
     actors: ActorsOption = None,
-    gpu: Annotated[bool, typer.Option("--gpu", help="A GPU for each actor. Default: CPUs alone.")] = False,
+    gpu: GpuOption = False,
 ) -> Job:
     """Search the latent space of a model for states that its data do not hold."""
     from orchestrator.optimization.request import SearchesConfig

@@ -32,16 +32,17 @@ SETTINGS = {
 HYBRID = TrainConfig.model_validate(SETTINGS)
 
 
-TIMES = "created", "host", "seconds", "checksum", "report.html", "request.yaml"
+TIMES = "created", "host", "seconds", "cpu_seconds", "checksum", "report.html", "request.yaml"
+AS_LONG = "rivals", "rivals.parquet"  # of a search, which get the CPU time that it took
 
 
 def contents(store: Store, folder: str) -> dict[str, bytes]:
-    """Every file, without what says when, where and how long."""
+    """Every file, without what says when, where and how long, and what depends on how long."""
     root = Path(store.path) / folder
     return {
         str(path.relative_to(root)): _timeless(path)
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name not in TIMES and path.parent.name != "events"
+        if path.is_file() and path.name not in TIMES + AS_LONG and path.parent.name != "events"
     }
 
 
@@ -50,7 +51,7 @@ def _timeless(path: Path) -> bytes:
         return path.read_bytes()
 
     def kept(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {key: value for key, value in pairs if key not in TIMES and not key.startswith("events/")}
+        return {key: value for key, value in pairs if key not in TIMES + AS_LONG and not key.startswith("events/")}
 
     return json.dumps(json.loads(path.read_text(), object_pairs_hook=kept)).encode()
 

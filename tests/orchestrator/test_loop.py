@@ -77,6 +77,15 @@ def test_the_reference_and_the_ceiling_are_the_last_configurations_which_validat
     assert np.allclose(found(evaluation.TRAINING)["energy"][:, 0], energies[:3], atol=1e-5)
 
 
+@pytest.mark.parametrize("refined", [{}, {"steps": 2}, {"steps": 2, "langevin": True}], ids=str)
+def test_samples_are_made_where_the_model_is(trained, refined):
+    """On torch's meta device, whose tensors do not mix with the CPU's, as those of a GPU do not."""
+    hybrid = TrainConfig.model_validate(CONFIG.model_dump() | {"system": {"name": "hybrid", "width": 2, "latent": 4}})
+    loop.make(hybrid, trained)
+    there = TrainedModel(hybrid.name, trained, "meta")
+    assert evaluation.block(SampleConfig(n=3, **refined), there, 0).device.type == "meta"
+
+
 def test_losses_that_are_not_finite_end_a_training_and_its_record_says_why(trained):
     wild = CONFIG.model_copy(update={"system": CONFIG.system.model_copy(update={"learning_rate": 1e30}), "steps": 60})
     with pytest.raises(DivergedError, match="loss is not finite by step 25"):
