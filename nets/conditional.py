@@ -5,7 +5,7 @@ Source: XY reconstruction (2024), figures 4 and 5, equations (4) and (5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +51,12 @@ def among(groups: Groups, rows: slice) -> Groups:
     """Some of the configurations by themselves, in the same groups."""
     member = groups.member[rows]
     return Groups(groups.labels, member, _first(member))
+
+
+def comparable(ensembles: Iterable[Groups]) -> bool:
+    """Whether some group has enough configurations for averages in each of the ensembles, whose groups are the same."""
+    counts = [np.bincount(groups.member, minlength=len(groups.labels)) for groups in ensembles]
+    return bool((np.min(counts, 0) >= FEWEST).any())
 
 
 def averages(columns: pd.DataFrame, groups: Groups, model: SpinModel, N: int) -> pd.DataFrame:

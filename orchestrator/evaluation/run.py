@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from nets.conditional import Groups, accuracies, among, averages, curve_accuracies, grouped, mean_curves
+from nets.conditional import FEWEST as FEWEST_ALIKE
+from nets.conditional import Groups, accuracies, among, averages, comparable, curve_accuracies, grouped, mean_curves
 from nets.metrics import HELD_OUT, NEIGHBOURS, NOISY, Measured, features, joined, judge, noisy, summarised
 from nets.sampling import CHUNK, ddls, decode, noise_of, prior
 from nets.system import Labels
@@ -216,10 +217,14 @@ def _judged(config: SampleConfig, models: list[TrainedModel], store: Store, gpu:
     sections = evaluation_sections(table, summary, first.model, real, there)
     figures: dict[str, Any] = {"data_energy": float(table["data_energy"].iloc[0]), "reference": known.n}
     figures |= {"rows": rows, "summary": summary.to_dict("records")}
-    if first.settings.labels:
-        beside = compared(found, _groups(found, known.n, first), first)
+    groups = _groups(found, known.n, first) if first.settings.labels else {}
+    if groups and comparable(groups.values()):
+        beside = compared(found, groups, first)
         figures |= beside.figures
         sections = [*beside.sections, *sections]
+    elif groups:
+        said.append(f"No group of equal labels has {FEWEST_ALIKE} configurations: groups are not compared.")
+        log(said[-1])
     return artifact.Found(figures, table, sections, said=said)
 
 

@@ -92,6 +92,7 @@ def test_samples_of_the_toy_are_judged_and_inverted(made, swept):
     model = pd.read_parquet(Path(swept["path"]) / "stages.parquet")["model"].iloc[1]
     card = made[1]("evaluate", model, "--n", "40")
     assert {"energy", "m", "m_std", "lone_spins", "coverage"} <= set(card["figures"]["rows"][0])
+    assert card["said"][-1] == "No group of equal labels has 10 configurations: groups are not compared."
     inverse = made[1]("invert", model, f"{made[1]('list', 'datasets')[0]['name']}:3", "--iterations", "20")
     assert 0 <= inverse["figures"]["reconstruction"] < 2
     assert made[1]("map", model, "--points", "21")["figures"]["barrier_height"] > -10
