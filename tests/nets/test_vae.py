@@ -124,7 +124,7 @@ def test_training_is_repeatable_to_the_last_bit_and_lowers_the_loss():
     other = [torch.equal(x, y) for x, y in zip(a.parameters(), c.parameters(), strict=True)]
     assert all(same)
     assert not all(other)
-    assert course[-1]["reconstruction"] < 0.5 * course[0]["reconstruction"]
+    assert course[-1]["reconstruction"] < 0.75 * course[0]["reconstruction"]
 
 
 def test_a_step_goes_down_the_gradient_of_equation_3():
