@@ -164,16 +164,19 @@ def train_share(rank, count, settings, rows, port, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=count)
     system, course = made(settings, Planar()), []
-    fit(system, rows, N, range(6), 7, lambda done, losses: course.append(losses), every=1)
+    for steps in (range(1), range(1, 6)):
+        fit(system, rows, N, steps, 7, lambda done, losses: course.append(losses), every=1)
+        if steps[0] == 0:
+            running = {key: value.clone() for key, value in state(system).items() if "running" in key}
     if rank == 0:
-        running = {key: value for key, value in state(system).items() if "running" in key}
         torch.save((course, running), f"{folder}/{count}.pt")
     torch.distributed.destroy_process_group()
 
 
 def test_two_workers_with_half_the_batch_each_follow_one(settings, data, tmp_path):
     """Losses within 1e-5 before the first step, 1 % after it and 20 % after six: sums are taken in another order, and
-    Adam makes full strides of gradients that are nothing but rounding, of more of them on some processors."""
+    Adam makes full strides of gradients that are nothing but rounding, of more of them on some processors.  Running
+    means of batch norm are the same after a step."""
     rows = data(made(settings, Planar()), 3 * N)
     for count in (1, 2):
         with socket.socket() as free:
@@ -185,4 +188,4 @@ def test_two_workers_with_half_the_batch_each_follow_one(settings, data, tmp_pat
     for a, b, within in zip(one, two, (1e-5, 1e-2, *[0.2] * 4), strict=True):
         assert a == pytest.approx(b, rel=within, abs=max(1e-5, within / 100))
     for key in means:
-        torch.testing.assert_close(others[key], means[key], rtol=0.02, atol=0.01)
+        torch.testing.assert_close(others[key], means[key], rtol=1e-3, atol=1e-5)
