@@ -57,7 +57,7 @@ def demand(address: str) -> Counter[tuple[float, ...]]:
     [
         ([*ANNEAL, "32768"], {(1,): 15}),  # 16 shards
         (["optimize", "--model", HYBRID.name, "--population", "1000", "--iterations", "100000"], {(1,): 7}),
-        (["evaluate", HYBRID.name, "--n", "100000"], {(1,): 390}),
+        (["evaluate", HYBRID.name, "--n", "4096", "--steps", "10000"], {(1,): 35}),  # 16 blocks twice, and four of data
         (["sweep", "--space", SWEEP], {(1,): 4}),
         (["train", "--model", TRAIN], {(1, 1, 1, 1): 1}),
     ],
