@@ -115,12 +115,14 @@ def _end_orphans() -> None:
 
 
 def check_shared(store: Store) -> None:
-    """Raise RequestError where a worker does not see the store that its driver has begun."""
-    if not store.created():
-        raise RequestError(
-            f"{store.root}: not a store on the node {socket.gethostname()} ({ray.util.get_node_ip_address()}); "
-            "expected one that every node shares"
-        )
+    """Raise RequestError where a worker does not see the store that its driver has begun, or sees another there."""
+    if (created := store.created()) and store.sent in (None, store.identity()):
+        return
+    what = "another store than the driver's" if created else "not a store"
+    raise RequestError(
+        f"{store.root}: {what} on the node {socket.gethostname()} ({ray.util.get_node_ip_address()}); "
+        "expected one that every node shares"
+    )
 
 
 def own_modules() -> list[Path]:

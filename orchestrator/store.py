@@ -46,6 +46,9 @@ def versions() -> dict[str, str]:
 class Store(Files):
     """Artifacts under one root.  What is whole stays as it is.
 
+    Attributes:
+        sent: what the store was that a copy of this was sent from, see :meth:`identity`; None here.
+
     Raises:
         RequestError: ``root`` cannot be reached, holds other things and is not a store, or is of another format.
     """
@@ -71,17 +74,24 @@ class Store(Files):
             raise RequestError(f"{root}: store format {str(found)[:40]}, expected {FORMAT}")
         self._made = content is not None
 
-    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
-        return Store, (self.path if self.local else self.root,)  # a worker may stand in another folder
+    sent: str | None = None
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str], dict[str, Any]]:
+        root = self.path if self.local else self.root  # a worker may stand in another folder
+        return Store, (root,), {"sent": self.identity()}
 
     def created(self) -> bool:
         """Whether there is a store yet."""
         self._made = self._made or self.exists(MARKER)
         return self._made
 
+    def identity(self) -> str | None:
+        """What tells this store from another one at the same address; None before it is made, and of old ones."""
+        return (self.read_json(MARKER) or {}).get("id")
+
     def _create(self) -> None:
         if not self.created():
-            super().write_file(MARKER, f'{{"format":{FORMAT}}}'.encode())
+            super().create_file(MARKER, json.dumps({"format": FORMAT, "id": uuid.uuid4().hex}).encode())
 
     def write_file(self, path: str, content: bytes) -> None:
         self._create()

@@ -1,6 +1,7 @@
 """Pools of actors on a real Ray: deaths, errors, more actors than the cluster has room for."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -79,6 +80,18 @@ def test_an_actor_that_does_not_see_the_store_says_so(on_ray, tmp_path):
     store.write_file("datasets/begun", b"")
     with Pool("numbers", lambda _: abs, (store,), 1) as pool:
         assert dict(pool.map([-3])) == {0: 3}
+
+
+def test_an_actor_that_sees_another_store_says_so(on_ray, tmp_path):
+    """As one on a node whose own disk has a store at the same address."""
+    store = Store(str(tmp_path / "apart"))
+    store.write_file("datasets/begun", b"")
+    pool = Pool("numbers", lambda _: abs, (store,), 1)
+    shutil.rmtree(tmp_path / "apart")
+    Store(str(tmp_path / "apart")).write_file("datasets/begun", b"")
+    said = rf"^{tmp_path}/apart: another store than the driver's on the node \S+ \(\S+\); expected one that every node "
+    with pytest.raises(RequestError, match=said), pool:
+        list(pool.map([3]))
 
 
 @pytest.mark.slow
