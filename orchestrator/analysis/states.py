@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -17,7 +15,7 @@ from orchestrator.console import counted
 from orchestrator.data import interchange
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
-from orchestrator.training.trained import TrainedModel
+from orchestrator.training.trained import TrainedModel, winner
 from physics.states import OVF, read_states
 from search.latent import invert
 
@@ -64,8 +62,7 @@ def code_of(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, f
     if not colon and not Path(text).suffix and text not in trained.model.known_states(trained.settings.L):
         kind, name, card = store.find(text, "datasets", "models", "optima")
         if kind == "optima" and f"models/{trained.name}" in card["parents"]:
-            winner = pd.read_parquet(io.BytesIO(store.read(kind, name, "winner.parquet"))).iloc[0]
-            return torch.from_numpy(np.asarray(winner["code"], np.float32)), math.nan
+            return torch.from_numpy(winner(name, store)["code"]), math.nan
     code, losses, _ = inverted(text, how, trained)
     return code, losses[-1].item()
 

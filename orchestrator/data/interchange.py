@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from orchestrator.config import load
@@ -57,8 +55,7 @@ def states(kind: Kind, name: str, store: Store, rows: slice) -> np.ndarray:
     if kind == "models":
         return trained.generated(name, store)[rows]
     if kind == "optima":
-        winner = pd.read_parquet(io.BytesIO(store.read(kind, name, "winner.parquet"))).iloc[0]
-        return np.asarray(winner["spins"], np.float32).reshape(1, -1, winner["L"], winner["L"])[rows]
+        return trained.winner(name, store)["spins"][None][rows]
     raise RequestError(f"{kind}/{name}: expected a data set, a model or an optimum, which hold states")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,13 +19,14 @@ from orchestrator.optimization import run as searching
 from orchestrator.optimization.request import OptimizeConfig, SearchesConfig
 from orchestrator.page import Section, spread
 from orchestrator.store import Store
-from orchestrator.training.trained import TrainedModel
+from orchestrator.training.trained import TrainedModel, winner
 from physics.render import strips_figure
 from search.scoring import PIECES, chunk_of
 
 KIND = "searches"
 FIGURES = ("score", "rested_score", "energy", "rested_energy", "moved", "nearest_data")  # of each winner, on the page
 
+STATES = {"found": "spins", "at rest": "rested_spins"}
 WINNERS = (
     "The winner of each search, a row an objective and a column a seed; below it the same state at rest, after its "
     "descent at T = 0. A winner that one can believe stays what it is."
@@ -110,7 +110,7 @@ def _found(config: SearchesConfig, trained: TrainedModel, names: Sequence[str]) 
     for one, name in zip(config.each, names, strict=True):
         card = trained.store.card("optima", name) or {}
         rows.append({"objective": one.objective.name, "seed": one.seed, "optimum": name, **card.get("figures", {})})
-        pictures.append(_winner(name, trained))
+        pictures.append(winner(name, trained.store))
     table = pd.DataFrame(rows)
     shown = [
         key for key in ("score", "rested_score", "energy", "rested_energy", "moved", "nearest_data") if key in table
@@ -127,17 +127,10 @@ def _found(config: SearchesConfig, trained: TrainedModel, names: Sequence[str]) 
     return Found(figures, table, sections, parents=[f"optima/{name}" for name in names])
 
 
-def _winner(name: str, trained: TrainedModel) -> dict[str, np.ndarray]:
-    """Spins ``(components, L, L)`` of a winner, and of the same at rest."""
-    row = pd.read_parquet(io.BytesIO(trained.store.read("optima", name, "winner.parquet"))).iloc[0]
-    kept = {"found": "spins", "at rest": "rested_spins"}
-    shape = trained.model.components, row["L"], row["L"]
-    return {key: np.asarray(row[column], np.float32).reshape(shape) for key, column in kept.items() if column in row}
-
-
 def _strips(table: pd.DataFrame, pictures: Sequence[dict[str, np.ndarray]], trained: TrainedModel) -> Any:
     rows = []
     for name, group in table.groupby("objective", sort=False):
         shown = [pictures[number] for number in group.index]
-        rows += [(f"{name}\n{key}", np.stack([picture[key] for picture in shown])) for key in shown[0]]
+        there = [(words, key) for words, key in STATES.items() if key in shown[0]]
+        rows += [(f"{name}\n{words}", np.stack([picture[key] for picture in shown])) for words, key in there]
     return strips_figure(rows, trained.model)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import load as load_tensors
 from torch import nn
@@ -136,6 +138,13 @@ def generated(name: str, store: Store) -> np.ndarray:
     trained = TrainedModel(name, store)
     L = trained.settings.L
     return content.reshape(-1, trained.model.components, L, L)
+
+
+def winner(name: str, store: Store) -> dict[str, np.ndarray]:
+    """Of an optimum the ``code`` ``(latent,)``, and ``(components, L, L)`` its ``spins`` and the ``rested_spins``."""
+    row = pd.read_parquet(io.BytesIO(store.read("optima", name, "winner.parquet"))).iloc[0]
+    found = {key: np.asarray(row[key], np.float32) for key in ("code", "spins", "rested_spins") if key in row}
+    return {key: part if key == "code" else part.reshape(-1, row["L"], row["L"]) for key, part in found.items()}
 
 
 def model_card(name: str, store: Store) -> dict[str, Any]:
