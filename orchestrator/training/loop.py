@@ -41,6 +41,7 @@ GENERATED = 400  # states that a model is judged by
 KEPT = 16  # of them, stored for pictures
 REPORT_STEPS = 25
 PAGE_SHARE = 200  # times as long between two pages as one takes to draw
+CHECKPOINT_SHARE = 20  # times as long between two checkpoints as one takes to write
 FIRST_CHECKPOINT_SECONDS = 1.0
 EVENTS = "events"  # of TensorBoard
 
@@ -159,7 +160,7 @@ class Recorder:
         self.events = SummaryWriter(folder, purge_step=progress.done) if page and store.local else None
         self.codes = prior(COLUMNS, config.system.latent, config.seed)
         self.begun = self.saved = self.paged = time.monotonic()
-        self.page_seconds = 0.0
+        self.page_seconds = self.saved_in = 0.0
 
     def __call__(self, done: int, losses: dict[str, float]) -> None:
         steps, progress = self.config.steps, self.progress
@@ -171,17 +172,22 @@ class Recorder:
                 self.events.add_scalar(key, value, done)
         if (done // REPORT_STEPS).bit_count() == 1:  # as the steps double
             self.picture()
-        if done < steps and time.monotonic() - self.saved >= self._pause():
+        if done < steps and (begun := time.monotonic()) - self.saved >= self._pause():
             self.store.write_file(_checkpoint(self.config.name, self.store), checkpoint(self.system, progress))
             self.saved = time.monotonic()
+            self.saved_in = self.saved - begun
             if self.page and self.saved - self.paged >= PAGE_SHARE * self.page_seconds:
                 self._write_page()
                 self.paged = time.monotonic()
                 self.page_seconds = self.paged - self.saved
 
     def _pause(self) -> float:
-        """Seconds between checkpoints: at first as long as this try has taken, so that every try gains something."""
-        return min(self.config.checkpoint_seconds, self.saved - self.begun + FIRST_CHECKPOINT_SECONDS)
+        """Seconds between checkpoints: at first as long as this try has taken, so that every try gains something.
+
+        Never less than ``CHECKPOINT_SHARE`` times what the last took to write: those of large networks have gigabytes.
+        """
+        asked = min(self.config.checkpoint_seconds, self.saved - self.begun + FIRST_CHECKPOINT_SECONDS)
+        return max(asked, CHECKPOINT_SHARE * self.saved_in)
 
     def _write_page(self) -> None:
         origin = training_origin(self.config, self.store)._replace(root="../../..")

@@ -69,7 +69,8 @@ class TrainConfig(Settings):
         schedule: of the learning rates; "cosine" takes them to zero at the last step; "settled" keeps them until the
             loss has settled, takes them to zero and ends there, with ``steps`` the most; see :func:`nets.training.fit`.
         parent: a model of the store whose weights it starts from; random ones if None.
-        checkpoint_seconds: between two checkpoints at least; what a death costs at most.
+        checkpoint_seconds: between two checkpoints at least; what a death costs at most. They take a twentieth of the
+            time at most: where writing is slow, they are farther apart.
     """
 
     dataset: DatasetConfig = DatasetConfig()

@@ -106,20 +106,40 @@ def test_a_damaged_checkpoint_is_set_aside_and_said(trained):
     assert [entry["step"] for entry in card["history"]] == [4]
 
 
-def test_every_try_gains_something_however_soon_it_is_killed(trained, monkeypatch):
-    """Checkpoints after 1, 2, 4, ... seconds of a try, and then every ``checkpoint_seconds``."""
+def checkpoints(trained, monkeypatch, takes: float) -> list[float]:
+    """When checkpoints of a training of 1,000 seconds are begun, each of which ``takes`` so many."""
     now, written = [0.0], []
+
+    def write(path, content):
+        if path.endswith("checkpoint.safetensors"):
+            written.append(now[0])
+            now[0] += takes
+
     monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
     config = CONFIG.model_copy(update={"seed": 5, "steps": 10_000, "checkpoint_seconds": 30.0})
     system, progress = loop.begin(config, trained)
     with lease(trained, "models", config.name) as held:
-        monkeypatch.setattr(held.store, "write_file", lambda path, content: written.append(now[0]))
+        monkeypatch.setattr(held.store, "write_file", write)
         record = loop.Recorder(system, config, progress, {}, trained, held, page=False)
-        for second in range(1, 121):
-            now[0] = second
-            record(second, {"reconstruction": 0.1})
+        for step in range(1, 1001):
+            now[0] += 1
+            record(step, {"reconstruction": 0.1})
+    return written
+
+
+def test_every_try_gains_something_however_soon_it_is_killed(trained, monkeypatch):
+    """Checkpoints after 1, 2, 4, ... seconds of a try, and then every ``checkpoint_seconds``."""
+    written = checkpoints(trained, monkeypatch, 0.0)
     assert written[:5] == [1, 3, 7, 15, 31]
     assert all(b - a <= 31 for a, b in itertools.pairwise(written))
+
+
+def test_checkpoints_take_a_twentieth_of_the_time(trained, monkeypatch):
+    """Where one takes 10 seconds, as gigabytes do on an object store."""
+    written = checkpoints(trained, monkeypatch, 10.0)
+    assert written[0] == 1
+    assert all(b - a == 210 for a, b in itertools.pairwise(written))
+    assert len(written) == 5
 
 
 def test_a_vae_stands_beside_the_linear_vae_of_its_data(trained):

@@ -1,8 +1,6 @@
 """Latent search: what scoring costs beside bare decoding, and how soon an algorithm is where that of 2022 ends.
 
-    python -m benchmarks.search --store STORE MODEL [--part speed|million|race] [--seeds 5] [--generations 10000]
-
-It is run as a module, since the file has the name of a package.
+    python benchmarks/latent_search.py --store STORE MODEL [--part speed|million|race] [--seeds 5] [--generations 10000]
 
 * speed: evaluations a second of one core through the optimizer and the scorer, over the bare decoder and objective in
   batches of the same size; beside EvoTorch's genetic algorithm and pyribs' archive, where they are installed
