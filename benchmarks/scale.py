@@ -61,7 +61,7 @@ def measured(units: int, kind: Kind, name: str, store: Store, work: Callable[[],
     work()
     spent = time.monotonic() - wall, time.process_time() - cpu
     files = sum(path.is_file() for path in Path(store.path).rglob("*"))
-    return Cost(units, *spent, files, len(store.read(kind, name, "card.json")))
+    return Cost(units, *spent, files, len(store.read_file(f"{kind}/{name}/card.json") or b""))
 
 
 def of_shards(shards: int) -> Cost:
