@@ -30,6 +30,34 @@ class Mutant(NamedTuple):
 
 MUTANTS = [
     Mutant(
+        "gradients of each worker by themselves",
+        "nets/training.py",
+        "        distributed.all_reduce(flat)\n        flat /= workers()",
+        "        flat *= 1.0",
+        "tests/conformance/test_systems.py -k two_workers",
+    ),
+    Mutant(
+        "batch norm over a worker's share",
+        "nets/layers.py",
+        "if not self.training or workers() == 1:",
+        "if not self.training or workers() >= 1:",
+        "tests/conformance/test_systems.py -k two_workers",
+    ),
+    Mutant(
+        "checkpoints however long they take",
+        "orchestrator/training/loop.py",
+        "max(asked, CHECKPOINT_SHARE * self.saved_in)",
+        "asked",
+        "tests/orchestrator/test_loop.py",
+    ),
+    Mutant(
+        "any store at the address",
+        "orchestrator/cluster.py",
+        "store.sent in (None, store.identity())",
+        "store.sent not in ()",
+        "tests/orchestrator/test_pool.py",
+    ),
+    Mutant(
         "minus sign of the GAN generator's loss",
         "nets/vaegan.py",
         'update(system, (losses["generator"], ["generator"]))',
