@@ -192,6 +192,11 @@ def strip(spins: np.ndarray, model: SpinModel, columns: int = COLUMNS) -> np.nda
     return montage(model.colors(spins), columns)
 
 
+def evenly(count: int, most: int) -> list[int]:
+    """At most so many of ``count`` places, the first and the last among them, at even distances."""
+    return sorted({round(place) for place in np.linspace(0, max(0, count - 1), min(count, most))})
+
+
 def strips_figure(rows: Sequence[tuple[str, np.ndarray | None]], model: SpinModel) -> Figure:
     """Rows of configurations with a label beside each; a label with no configurations is a heading."""
     half = COLUMNS // 2

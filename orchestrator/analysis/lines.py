@@ -20,7 +20,7 @@ from orchestrator.analysis.states import code_of
 from orchestrator.page import Section
 from orchestrator.training.selection import told_apart
 from orchestrator.training.trained import TrainedModel
-from physics.render import colors_text, curves_figure, rings_text, row_figure
+from physics.render import colors_text, curves_figure, evenly, rings_text, row_figure
 from search.figures import crossings_figure
 from search.latent import from_peak, line, peak_width
 
@@ -103,7 +103,7 @@ def _figures(lines: Sequence[Line], trained: TrainedModel) -> dict[str, Any]:
 def _one_by_one(config: LineConfig, lines: Sequence[Line], trained: TrainedModel) -> list[Section]:
     """Of one model: states and every observable along each line."""
     model, sections = trained.model, []
-    picked = np.linspace(0, config.points - 1, PICTURED).round().astype(int)
+    picked = evenly(config.points, PICTURED)
     for at, a, b in zip(lines, config.states, config.states[1:], strict=False):
         shown = row_figure(at.spins[picked].numpy(), model, [f"ε {at.energy[i]:z.4f}" for i in picked])
         along = at.table.set_index("position").drop(columns=["line", "R", "model"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -30,7 +29,7 @@ from orchestrator.training.selection import alike
 from orchestrator.training.trained import TrainedModel
 from physics.model import SpinModel
 from physics.registry import Settings
-from physics.render import colors_text, curves_figure, rings_text, row_figure
+from physics.render import colors_text, curves_figure, evenly, rings_text, row_figure
 from search import latent as search
 from search.figures import ddls_figure, losses_figure, map_figure
 
@@ -111,7 +110,7 @@ def watch_ddls(config: SampleConfig, trained: TrainedModel) -> Found:
     mean = found.table.drop(columns="sample").groupby("step").mean()
     figures = {f"{key}_{when}": float(mean[key].iloc[i]) for key in mean for when, i in (("before", 0), ("after", -1))}
     figures[f"darker_than_{model.defect_column}"] = found.darker
-    shown = [found.watched[i] for i in np.linspace(0, len(found.watched) - 1, PICTURED).round().astype(int)]
+    shown = [found.watched[i] for i in evenly(len(found.watched), PICTURED)]
     states = ddls_figure(shown, model)
     curves = curves_figure(mean.rename(columns=lambda name: words(str(name), model)), "step")
     text = (

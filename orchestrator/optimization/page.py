@@ -13,7 +13,7 @@ from orchestrator.html import figure_text
 from orchestrator.optimization.request import OptimizeConfig
 from orchestrator.page import Origin, Section, listed, page
 from physics.model import SpinModel
-from physics.render import COLUMNS, colors_text, rings_text, row_figure, state_figure, strips_figure
+from physics.render import COLUMNS, colors_text, evenly, rings_text, row_figure, state_figure, strips_figure
 from search.archive import Archive
 from search.figures import LETTERS, archive_figure, ensembles_figure, front_figure, search_figure
 from search.optimizer import Optimizer
@@ -202,8 +202,7 @@ def _of_many(search: Optimizer, shown: Shown, model: SpinModel, objective: str) 
         return [Section("What the model can make", text, figure, "archive.png", cover=True)]
     if isinstance(search, Pareto):
         against = search.settings.observables[0]
-        last = max(0, int(shown.table["within"].sum()) - 1)
-        picked = sorted({round(place) for place in np.linspace(0, last, len(LETTERS))})
+        picked = evenly(max(1, int(shown.table["within"].sum())), len(LETTERS))
         rows = shown.table.iloc[picked]
         titles = [
             f"{letter}: {objective} {figure_text(row['score'])}\n{words(against, model)} {figure_text(row[against])}"

@@ -165,8 +165,8 @@ class CollapseScan(TrialProgram):
             ),
             Section(
                 "Generated states",
-                "A row a training, decoded from the same codes of the prior all along a chain, with β, γ and the mean "
-                "energy ε in J per spin. They are unlike each other until γ makes all of them one state, which should "
+                f"{finished.pictured_text}A row a training, decoded from the same codes of the prior all along a "
+                "chain, with β, γ and the mean energy ε in J per spin. They are unlike each other until γ makes all of them one state, which should "
                 f"be the magnet's ground state. {colors_text(finished.model)}",
                 _states(finished),
                 "states.png",
@@ -315,7 +315,7 @@ def _curves(finished: Finished, gammas: Sequence[float]) -> Figure:
 
 def _states(finished: Finished) -> Figure:
     rows: list[tuple[str, np.ndarray | None]] = []
-    for number, chain in finished.stages.groupby("trial"):
+    for number, chain in finished.pictured.groupby("trial"):
         rows.append((f"trial {number}, seed {chain['seed'].iloc[0]}", None))
         for row in chain.sort_values(["beta", "gamma"]).itertuples():
             label = f"β {row.beta:g}, γ {row.gamma:g}, ε {row.energy_mean:z.4f}"

@@ -23,9 +23,11 @@ from orchestrator.training.reference import reference_figures
 from orchestrator.training.request import TrainConfig
 from physics.model import SpinModel
 from physics.registry import Registry, Tagged
+from physics.render import evenly
 
 Card = dict[str, Any]
 Mode = Literal["min", "max"]
+PICTURED = 100  # trainings whose states a page shows
 
 
 class Finished(NamedTuple):
@@ -52,6 +54,18 @@ class Finished(NamedTuple):
     compared: Sequence[Section] = ()
     ended: Sequence[str] = ()
     phases: Phases | None = None
+
+    @property
+    def pictured(self) -> pd.DataFrame:
+        """Stages of the trials whose states the page shows: of all, or evenly of so many that it is no book."""
+        trials = self.stages["trial"].unique()
+        most = PICTURED * len(trials) // len(self.stages)
+        return self.stages[self.stages["trial"].isin(trials[evenly(len(trials), max(1, most))])]
+
+    @property
+    def pictured_text(self) -> str:
+        trials, shown = self.stages["trial"].nunique(), self.pictured["trial"].nunique()
+        return f"Of {trials:,} trials {shown} are shown. " if shown < trials else ""
 
 
 class TrialProgram(Tagged, ABC):

@@ -46,10 +46,11 @@ class SingleTraining(TrialProgram):
     def sections(self, finished: Finished) -> list[Section]:
         rows = [
             (f"trial {row.trial}, ε {row.energy_mean:z.4f}", finished.pictures[str(row.model)])
-            for row in finished.stages.itertuples()
+            for row in finished.pictured.itertuples()
         ]
         text = (
-            "A row a trial: states that its model generates from the prior, with their mean energy in J per spin. "
+            f"{finished.pictured_text}A row a trial: states that its model generates from the prior, with their mean "
+            "energy in J per spin. "
             f"States of a good model differ from each other and look like the data. {colors_text(finished.model)}"
         )
         return [Section("Generated states", text, strips_figure(rows, finished.model), "states.png")]

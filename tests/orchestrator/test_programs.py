@@ -2,12 +2,15 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from orchestrator.sweeps.collapse import CollapseScan
 from orchestrator.sweeps.posterior import PosteriorScan
+from orchestrator.sweeps.program import Finished
 from orchestrator.training.request import TrainConfig
+from physics.chiral import ChiralMagnet
 
 TRAINING = TrainConfig.model_validate(
     {
@@ -129,3 +132,13 @@ def test_a_trial_that_did_not_reach_the_last_beta_has_no_part_in_gamma_crossing(
     (row,) = SCAN.pooled(pd.DataFrame(rows), stages).to_dict("records")
     assert row["gamma_crossing"] == pytest.approx(rows[0]["gamma_crossing"])
     assert math.isnan(row["gamma_crossing_low"])
+
+
+@pytest.mark.parametrize(("trials", "each", "shown"), [(3, 14, 3), (1000, 1, 100), (50, 14, 7), (2, 300, 1)])
+def test_a_page_shows_the_states_of_so_many_trainings_that_it_can_be_drawn(trials, each, shown):
+    """The time to lay out rows of states grows as their square."""
+    stages = pd.DataFrame({"trial": np.repeat(np.arange(trials), each)})
+    finished = Finished(stages, stages, stages, {}, {}, ChiralMagnet())
+    assert finished.pictured["trial"].nunique() == shown
+    assert len(finished.pictured) == shown * each
+    assert finished.pictured_text == ("" if shown == trials else f"Of {trials:,} trials {shown} are shown. ")
