@@ -166,7 +166,8 @@ class CollapseScan(TrialProgram):
             Section(
                 "Generated states",
                 f"{finished.pictured_text}A row a training, decoded from the same codes of the prior all along a "
-                "chain, with β, γ and the mean energy ε in J per spin. They are unlike each other until γ makes all of them one state, which should "
+                "chain, with β, γ and the mean energy ε in J per spin. They are unlike each other until γ makes all "
+                "of them one state, which should "
                 f"be the magnet's ground state. {colors_text(finished.model)}",
                 _states(finished),
                 "states.png",
