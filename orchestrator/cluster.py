@@ -66,10 +66,11 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
             logging_level=logging.CRITICAL,
             runtime_env=_environment() or None,
         )
-    except (ConnectionError, AuthenticationError):
+    except (ConnectionError, AuthenticationError) as error:
         raise RequestError(
             f"RAY_ADDRESS {address or 'auto'}: expected a Ray cluster that takes the token of this machine, found "
-            "none; give ~/.ray/auth_token the token of the cluster, and set RAY_AUTH_MODE=token"
+            "none; give ~/.ray/auth_token the token of the cluster, and set RAY_AUTH_MODE=token. Ray says: "
+            f"{in_a_line(error)}"
         ) from None
     here = ray.cluster_resources()
     if not joined and (here.get("CPU", 0) < cpus or here.get("GPU", 0) < gpus):

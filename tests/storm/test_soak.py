@@ -40,7 +40,12 @@ class Nodes:
 
     def kill_one(self, chance: random.Random) -> None:
         self.cluster.remove_node(self.others.pop(chance.randrange(len(self.others))), allow_graceful=False)
-        self.others.append(self.cluster.add_node(num_cpus=1, wait=False))
+        self.others.append(self.cluster.add_node(num_cpus=1))
+
+    def settled(self) -> str:
+        """Address of the cluster, once it has noticed who is dead: a driver may not choose that one as its own."""
+        self.cluster.wait_for_nodes(timeout=120)
+        return self.cluster.address
 
     def disturb(self, what: str, driver: subprocess.Popen, chance: random.Random) -> bool:
         """Whether there was something to disturb."""
@@ -89,7 +94,7 @@ def disturbed(command: list[str], nodes: Nodes, chance: random.Random, witness: 
     while True:
         driver = subprocess.Popen(
             command,
-            env=environment(nodes.cluster.address),
+            env=environment(nodes.settled()),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -123,16 +128,14 @@ def test_a_soak_loses_nothing(nodes, commands, tmp_path):
     chance, rows = random.Random(0), []
     calm, stormy = Store(str(tmp_path / "calm")), Store(str(tmp_path / "stormy"))
     for store in (calm, stormy):
-        subprocess.run(
-            orch(*commands["train"], "--store", store.path), env=environment(nodes.cluster.address), check=True
-        )
+        subprocess.run(orch(*commands["train"], "--store", store.path), env=environment(nodes.settled()), check=True)
     over, number = time.monotonic() + SECONDS, 0
     while time.monotonic() < over:
         number += 1
         for name in chance.sample(list(commands), len(commands)):
             command = [*commands[name], "--seed", str(number), "--store"]
             clock = [time.monotonic()]
-            subprocess.run(orch(*command, calm.path), env=environment(nodes.cluster.address), check=True)
+            subprocess.run(orch(*command, calm.path), env=environment(nodes.settled()), check=True)
             clock.append(time.monotonic())
             witness = Witness(stormy)
             done = disturbed(orch(*command, stormy.path), nodes, chance, witness)
