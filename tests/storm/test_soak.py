@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 import ray
 import yaml
-from driving import HYBRID, contents, orch, workers_below
+from driving import HYBRID, contents, orch
 from ray.cluster_utils import Cluster
-from storm.test_storm import ANNEAL, SWEEP, Witness, environment
+from storm.test_storm import ANNEAL, SWEEP, Witness, environment, workers_of_tests
 
 from orchestrator.store import KINDS, Store
 
@@ -49,7 +49,7 @@ class Nodes:
 
     def disturb(self, what: str, driver: subprocess.Popen, chance: random.Random) -> bool:
         """Whether there was something to disturb."""
-        workers = workers_below(os.getpid(), "")
+        workers = workers_of_tests()
         if what == "driver killed":
             driver.kill()
         elif what == "Ctrl-C":

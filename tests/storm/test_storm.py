@@ -109,14 +109,18 @@ def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
+def workers_of_tests() -> list[int]:
+    """Processes that work for the Ray of this test, without the agents, with which a whole node would go."""
+    return [pid for pid in workers_below(os.getpid(), "") if "Agent" not in psutil.Process(pid).cmdline()[0]]
+
+
 def disturb(what: str, driver: subprocess.Popen) -> None:
     if what == "kill the driver":
         driver.kill()
     elif what == "press Ctrl-C":
         os.killpg(driver.pid, signal.SIGINT)
     elif what == "kill a worker":
-        workers = [pid for pid in workers_below(os.getpid(), "") if "Agent" not in psutil.Process(pid).cmdline()[0]]
-        if workers:
+        if workers := workers_of_tests():
             os.kill(random.choice(workers), signal.SIGKILL)
 
 
