@@ -119,9 +119,8 @@ def disturb(what: str, driver: subprocess.Popen) -> None:
         driver.kill()
     elif what == "press Ctrl-C":
         os.killpg(driver.pid, signal.SIGINT)
-    elif what == "kill a worker":
-        if workers := workers_of_tests():
-            os.kill(random.choice(workers), signal.SIGKILL)
+    elif what == "kill a worker" and (workers := workers_of_tests()):
+        os.kill(random.choice(workers), signal.SIGKILL)
 
 
 def storm(command: list[str], env: dict[str, str], what: str, when: float, witness: Witness) -> str:
