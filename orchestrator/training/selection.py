@@ -90,9 +90,17 @@ def alike(names: Sequence[str], store: Store) -> list[TrainedModel]:
 
 
 def told_apart(models: Sequence[TrainedModel]) -> list[str]:
-    """What a legend calls models: the weights, sizes and seeds that differ; their names where that is not enough."""
+    """What a legend calls models: their systems if there are several, and what differs among those of one system.
+
+    These are weights, sizes and seeds; names where that is not enough.
+    """
     settings = [flat({**trained.card["config"]["model"], "seed": trained.card["config"]["seed"]}) for trained in models]
-    keys = list(dict.fromkeys(key for found in settings for key in found))
-    differing = [key for key in keys if len({str(found.get(key)) for found in settings}) > 1]
-    labels = [", ".join(f"{key} {value_text(found[key])}" for key in differing if key in found) for found in settings]
+    several = len({found["name"] for found in settings}) > 1
+
+    def label(found: dict[str, Any]) -> str:
+        same = [other for other in settings if other["name"] == found["name"]]
+        differing = [key for key in found if len({str(other.get(key)) for other in same}) > 1]
+        return ", ".join([found["name"]] * several + [f"{key} {value_text(found[key])}" for key in differing])
+
+    labels = [label(found) for found in settings]
     return labels if len({*labels}) == len(models) and all(labels) else [trained.name for trained in models]

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 from driving import HYBRID
 
@@ -56,6 +58,15 @@ def test_models_are_told_apart_by_the_settings_that_differ(swept):
     models = alike(chosen([f"{config.name}:gamma=100,gamma=1"], store), store)
     assert {"gamma 1, seed 0", "gamma 100, seed 1"} <= {*told_apart(models)}
     assert told_apart([models[0], models[0]]) == [models[0].name] * 2
+
+
+def test_models_of_several_systems_are_told_apart_by_their_names():
+    def like(name, seed):
+        return SimpleNamespace(name=f"{name}-{seed}", card={"config": {"model": {"name": name, name: 1}, "seed": seed}})
+
+    assert told_apart([like("vae", 0), like("gan", 0)]) == ["vae", "gan"]
+    models = [like("vae", 0), like("vae", 1), like("gan", 0)]
+    assert told_apart(models) == ["vae, seed 0", "vae, seed 1", "gan"]
 
 
 def test_models_of_other_data_are_refused(swept, trained):
