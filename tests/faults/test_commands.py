@@ -62,7 +62,7 @@ def commands(tmp_path_factory) -> dict[str, list[str]]:
         "train": ["train", "--model", str(folder / "train.yaml")],
         "sweep": ["sweep", "--space", str(folder / "sweep.yaml")],
         "optimize": ["optimize", "--model", HYBRID.name, "--iterations", "20"],
-        "map": ["map", HYBRID.name, "--set", "points=11"],
+        "map": ["map", HYBRID.name, "--set", "points=21"],
     }
 
 
