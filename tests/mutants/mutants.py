@@ -34,14 +34,14 @@ MUTANTS = [
         "nets/training.py",
         "        distributed.all_reduce(flat)\n        flat /= workers()",
         "        flat *= 1.0",
-        "tests/conformance/test_systems.py -k two_workers",
+        "tests/conformance/test_systems.py::test_two_workers_with_half_the_batch_each_follow_one",
     ),
     Mutant(
         "batch norm over a worker's share",
         "nets/layers.py",
         "if not self.training or workers() == 1:",
         "if not self.training or workers() >= 1:",
-        "tests/conformance/test_systems.py -k two_workers",
+        "tests/conformance/test_systems.py::test_two_workers_with_half_the_batch_each_follow_one",
     ),
     Mutant(
         "checkpoints however long they take",
