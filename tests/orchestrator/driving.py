@@ -32,7 +32,7 @@ SETTINGS = {
 HYBRID = TrainConfig.model_validate(SETTINGS)
 
 
-TIMES = "created", "host", "seconds", "cpu_seconds", "checksum", "report.html", "request.yaml"
+TIMES = "created", "host", "seconds", "cpu_seconds", "checksum", "report.html", "request.yaml", "optuna.db"
 AS_LONG = "rivals", "rivals.parquet"  # of a search, which get the CPU time that it took
 
 
