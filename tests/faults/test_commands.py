@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import ray
-import yaml
 from driving import HYBRID, contents, orch
 from faults.proxy import Faults, between, bucket
 from ray.cluster_utils import Cluster
-from storm.test_storm import fetched
+from storm.test_storm import fetched, making
 
 from orchestrator.catalogue.leftovers import leftovers
 from orchestrator.store import KINDS, Store
@@ -29,6 +28,7 @@ CHANCES = {
     "busy": 0.03,
     "stale": 0.05,
 }
+ANNEAL = ["anneal", "--L", "16", "--sweeps", "20", "--finish", "20", "--n", "2048"]
 SWEEP = """
 label: faults
 dataset: {L: 16, hamiltonian: {D: 1.0, B: 0.4}, sampler: {sweeps: 20, finish: 50}, configurations: 256}
@@ -54,14 +54,8 @@ def faults() -> Iterator[Faults]:
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory) -> dict[str, list[str]]:
-    folder = tmp_path_factory.mktemp("requests")
-    (folder / "train.yaml").write_text(yaml.safe_dump(HYBRID.model_dump(mode="json")))
-    (folder / "sweep.yaml").write_text(SWEEP)
     return {
-        "anneal": ["anneal", "--L", "16", "--sweeps", "20", "--finish", "20", "--n", "2048"],
-        "train": ["train", "--model", str(folder / "train.yaml")],
-        "sweep": ["sweep", "--space", str(folder / "sweep.yaml")],
-        "optimize": ["optimize", "--model", HYBRID.name, "--iterations", "20"],
+        **making(tmp_path_factory.mktemp("requests"), ANNEAL, SWEEP, 20),
         "map": ["map", HYBRID.name, "--set", "points=21"],
     }
 

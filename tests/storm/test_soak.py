@@ -16,10 +16,9 @@ from collections import Counter
 import pandas as pd
 import pytest
 import ray
-import yaml
 from driving import HYBRID, contents, orch
 from ray.cluster_utils import Cluster
-from storm.test_storm import ANNEAL, SWEEP, Witness, environment, workers_of_tests
+from storm.test_storm import ANNEAL, SWEEP, Witness, driving, environment, making, workers_of_tests
 
 from orchestrator.store import KINDS, Store
 
@@ -70,15 +69,9 @@ def nodes():
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory) -> dict[str, list[str]]:
-    folder = tmp_path_factory.mktemp("requests")
-    (folder / "train.yaml").write_text(yaml.safe_dump(HYBRID.model_dump(mode="json")))
-    (folder / "sweep.yaml").write_text(SWEEP)
     return {
-        "anneal": ANNEAL,
+        **making(tmp_path_factory.mktemp("requests"), ANNEAL, SWEEP, 300),
         "temper": ["temper", "--L", "12", "--runs", "4"],
-        "train": ["train", "--model", str(folder / "train.yaml")],
-        "sweep": ["sweep", "--space", str(folder / "sweep.yaml")],
-        "optimize": ["optimize", "--model", HYBRID.name, "--iterations", "300"],
         "evaluate": ["evaluate", HYBRID.name, "--n", "2000"],
         "map": ["map", HYBRID.name, "--set", "points=21"],
         "ddls": ["ddls", HYBRID.name, "--steps", "40"],
@@ -92,14 +85,7 @@ def disturbed(command: list[str], nodes: Nodes, chance: random.Random, witness: 
     """A command, given again until it has ended by itself, and how often it was disturbed in which way."""
     done: Counter[str] = Counter()
     while True:
-        driver = subprocess.Popen(
-            command,
-            env=environment(nodes.settled()),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        driver = driving(command, environment(nodes.settled()))
         begun = time.monotonic()
         due, ended = begun + chance.uniform(2, 12), False
         while driver.poll() is None:
@@ -145,6 +131,7 @@ def test_a_soak_loses_nothing(nodes, commands, tmp_path):
             assert (wrong, left, witness.twice) == ([], [], []), f"{name}, seed {number}, after {dict(done)}"
             made = {"tries": tries(witness), "calm s": clock[1] - clock[0], "disturbed s": clock[2] - clock[1]}
             rows.append({"command": name, "rounds": 1, **{what: done[what] for what in DISTURBANCES}, **made})
+            print(f"seed {number}", rows[-1], flush=True)
             if time.monotonic() > over:
                 break
     table = pd.DataFrame(rows).groupby("command", sort=False).sum()

@@ -44,17 +44,21 @@ seeds: 2
 DISTURBANCES = ["kill the driver", "kill a worker", "press Ctrl-C", "nothing"]
 
 
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory) -> dict[str, list[str]]:
-    folder = tmp_path_factory.mktemp("requests")
+def making(folder: Path, anneal: list[str], sweep: str, iterations: int) -> dict[str, list[str]]:
+    """The commands that make data, a model, a sweep and an optimum; their requests are written into a folder."""
     (folder / "train.yaml").write_text(yaml.safe_dump(HYBRID.model_dump(mode="json")))
-    (folder / "sweep.yaml").write_text(SWEEP)
+    (folder / "sweep.yaml").write_text(sweep)
     return {
-        "anneal": ANNEAL,
+        "anneal": anneal,
         "train": ["train", "--model", str(folder / "train.yaml")],
         "sweep": ["sweep", "--space", str(folder / "sweep.yaml")],
-        "optimize": ["optimize", "--model", HYBRID.name, "--iterations", "300"],
+        "optimize": ["optimize", "--model", HYBRID.name, "--iterations", str(iterations)],
     }
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory) -> dict[str, list[str]]:
+    return making(tmp_path_factory.mktemp("requests"), ANNEAL, SWEEP, 300)
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +127,16 @@ def disturb(what: str, driver: subprocess.Popen) -> None:
         os.kill(random.choice(workers), signal.SIGKILL)
 
 
+def driving(command: list[str], env: dict[str, str]) -> subprocess.Popen:
+    """A driver with a process group of its own, in which Ctrl-C may be pressed."""
+    return subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
 def storm(command: list[str], env: dict[str, str], what: str, when: float, witness: Witness) -> str:
     """Run a command twice at once, disturb the first, then give the command again; returns what was printed."""
-    drivers = []
-    for _ in range(2):
-        drivers.append(
-            subprocess.Popen(
-                command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-            )
-        )
+    drivers = [driving(command, env) for _ in range(2)]
     begun, disturbed = time.monotonic(), False
     while any(driver.poll() is None for driver in drivers):
         if not disturbed and time.monotonic() - begun > when:
