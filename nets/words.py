@@ -81,9 +81,10 @@ WORDS = {
     "training_compared": Word("training configurations it is compared with"),
     "states_within": Word("states that keep the limits"),
     "within": Word("keeps the limits"),
-    "share": Word("cost (the search: 1)"),
+    "share": Word("relative cost"),
     "seconds": Word("time", "s"),
     "cpu_seconds": Word("CPU time", "s"),
+    "gpu_seconds": Word("GPU time", "s"),
 }
 PREFIXES = {
     "validation_": "held out",

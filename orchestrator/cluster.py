@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 import psutil
 import ray
 from ray import cloudpickle
+from ray._private.services import find_bootstrap_address
 from ray.exceptions import AuthenticationError, RayError, RayTaskError
 
 from orchestrator.console import kept_so_far, log
@@ -33,7 +34,6 @@ MOST_ACTORS = 1000  # of a pool: Ray starts and ends that many in three seconds
 TOGETHER_SECONDS = 1.0  # deaths this close count as one: a node that goes takes many actors along
 PLACED_SECONDS = 60.0  # without any actor, before it is said that there is no room for one
 LISTEN_SECONDS = 10.0  # for the address of a cluster to answer
-CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # written by `ray start`
 AGENTS = "ray::DashboardAgent", "ray::RuntimeEnvAgent"  # started by each raylet
 OURS = *PACKAGES, "__main__"
 
@@ -52,9 +52,8 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = os.environ.get("RAY_ADDRESS", "")
-    joined = address != "local" and bool(address or CURRENT_CLUSTER.exists())
-    if not joined:
+    address = os.environ.get("RAY_ADDRESS") or find_bootstrap_address(None) or "local"
+    if address == "local":
         _end_orphans()
     # Ray prints every death of a worker on standard output, whatever its options say.
     ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
@@ -68,12 +67,12 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
         )
     except (ConnectionError, AuthenticationError) as error:
         raise RequestError(
-            f"RAY_ADDRESS {address or 'auto'}: expected a Ray cluster that takes the token of this machine, found "
-            "none; give ~/.ray/auth_token the token of the cluster, and set RAY_AUTH_MODE=token. Ray says: "
+            f"RAY_ADDRESS {address}: expected a Ray cluster that takes the token of this machine, found none; give "
+            " ~/.ray/auth_token the token of the cluster, and set RAY_AUTH_MODE=token. Ray says: "
             f"{in_a_line(error)}"
         ) from None
     here = ray.cluster_resources()
-    if not joined and (here.get("CPU", 0) < cpus or here.get("GPU", 0) < gpus):
+    if address == "local" and (here.get("CPU", 0) < cpus or here.get("GPU", 0) < gpus):
         raise RequestError(
             f"resources: expected a machine with {cpus:g} CPUs and {gpus:g} GPUs, "
             f"found {here.get('CPU', 0):g} and {here.get('GPU', 0):g}; a cluster is joined when there is one"
@@ -99,7 +98,10 @@ def _check_answers(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=LISTEN_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise RequestError(f"RAY_ADDRESS {address}: expected a Ray cluster, found none: {in_a_line(error)}") from None
+        begun_here = "" if os.environ.get("RAY_ADDRESS") else "; `ray stop` forgets the one that `ray start` began here"
+        raise RequestError(
+            f"RAY_ADDRESS {address}: expected a Ray cluster, found none: {in_a_line(error)}{begun_here}"
+        ) from None
 
 
 def _end_orphans() -> None:

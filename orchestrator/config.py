@@ -109,13 +109,16 @@ def shipped(room: str) -> list[str]:
 
 
 def shipped_file(room: str, name: str) -> str:
-    """The shipped file of a name such as ``hybrid``, whatever lies in this folder; any other name as it is.
+    """The shipped file of a name such as ``hybrid``, whatever lies in this folder, or of its file if none lies here.
+
+    Any other name is returned as it is.
 
     Raises:
         RequestError: neither a shipped name nor a YAML file.
     """
-    if name in shipped(room):
-        return str(PRESETS / room / f"{name}.yaml")
+    stem = name if os.path.lexists(name) else name.removesuffix(".yaml")
+    if stem in shipped(room):
+        return str(PRESETS / room / f"{stem}.yaml")
     if not name.endswith(".yaml"):
         suggestion = nearest(name, dict.fromkeys(shipped(room)))
         raise RequestError(f"{cut(name) or shown(name)}: expected a shipped name or a YAML file{suggestion}")

@@ -55,7 +55,7 @@ class Lease:
     def __init__(self, store: Store, path: str, record: Record):
         self.store, self.path, self.record = store, path, record
         self._over, self._stopped = threading.Event(), False
-        self._main = threading.current_thread() is threading.main_thread()
+        self._interruptible = _interruptible()
         self._beating = threading.Thread(target=self._beat, daemon=True)
         self._beating.start()
 
@@ -65,7 +65,7 @@ class Lease:
         Raises:
             StoppedError: somebody asked for its end.
         """
-        if self._stopped and not self._main:
+        if self._stopped and not self._interruptible:
             raise StoppedError("stopped by 'orch stop'; what it had reached is kept")
         now = time.time()
         self.record.setdefault("first", {"done": done, "at": now})
@@ -90,9 +90,9 @@ class Lease:
                     self._stop()
 
     def _stop(self) -> None:
-        """End the work as Ctrl-C would, or where a thread of a worker does it, with the next report."""
+        """End the work as Ctrl-C would, or where a worker of Ray does it, with the next report."""
         self._stopped = True
-        if self._main:
+        if self._interruptible:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def _write(self) -> None:
@@ -120,6 +120,12 @@ class Lease:
                 with Path(self.store.path, self.path).open("r+b") as file:
                     file.write(content)
                     file.truncate()
+
+
+def _interruptible() -> bool:
+    """Whether Ctrl-C would end what this thread does; Ray's workers block it."""
+    main = threading.current_thread() is threading.main_thread()
+    return main and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import hashlib
 import json
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -229,7 +229,9 @@ class Store(Files):
 
     def cards(self, *kinds: Kind) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
         """All artifacts of the given kinds (of every kind, if none is named) that are whole; a damaged one is said."""
-        places = [(kind, name) for kind in kinds or KINDS for name in self.names(kind)]
+        yield from self._whole([(kind, name) for kind in kinds or KINDS for name in self.names(kind)])
+
+    def _whole(self, places: Sequence[tuple[Kind, str]]) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
         with ThreadPoolExecutor(READERS) as pool:
             read = map if self.local else pool.map
             for (kind, name), card in zip(places, read(lambda place: self._sound_card(*place), places), strict=True):
@@ -253,16 +255,22 @@ class Store(Files):
         kind, slash, rest = text.partition("/")
         if slash and kind in (kinds or KINDS):
             kinds, text = (kind,), rest
-        known = list(self.cards(*kinds))
-        found = [entry for entry in known if entry[1] == text] or [
-            entry for entry in known if text and (entry[1].startswith(text) or entry[1].endswith(text))
-        ]
+        known = [(kind, name) for kind in kinds or KINDS for name in self.names(kind)]
+        matching = [entry for entry in known if entry[1] == text]
+        ends = [entry for entry in known if text and (entry[1].startswith(text) or entry[1].endswith(text))]
+        found = list(self._whole(matching)) or list(self._whole(ends))
         if len(found) == 1:
             return found[0]
         what = " or ".join(SINGULAR[kind] for kind in kinds) or "artifact"
         if found:
             raise RequestError(f"{text}: {len(found)} of {self.root} match, such as {found[0][1]}, {found[1][1]}")
         raise RequestError(f"{text}: no such {what} in {self.root} ('orch list' shows what there is)")
+
+
+def parts(place: str) -> tuple[Kind, str]:
+    """Kind and name of a place such as "models/vae"."""
+    kind, _, name = place.partition("/")
+    return kind, name  # type: ignore[return-value]
 
 
 def _provenance() -> dict[str, Any]:

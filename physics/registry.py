@@ -53,7 +53,7 @@ class Settings(BaseModel):
     """Validated, immutable settings of finite numbers; an unknown key is refused with the nearest known one.
 
     Attributes:
-        recipe_version: raised when the same settings begin to give another result.
+        recipe_version: of this class, see :meth:`version`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -90,9 +90,13 @@ class Settings(BaseModel):
         for key, field in type(self).model_fields.items():
             if any(isinstance(mark, Later) for mark in field.metadata) and getattr(self, key) == field.default:
                 content.pop(key, None)
-        if self.recipe_version > 1:
-            content["recipe_version"] = self.recipe_version
+        if self.version() > 1:
+            content["recipe_version"] = self.version()
         return content
+
+    def version(self) -> int:
+        """Raised when the same settings begin to give another result."""
+        return self.recipe_version
 
     def recipe(self) -> dict[str, Any]:
         """All that decides the result, as JSON values; what an artifact's name is a hash of.
@@ -122,9 +126,9 @@ class Tagged(Settings):
 
     name: str = ""
 
-    def defined_by(self) -> Any:
-        """The class or function whose source decides what these settings do."""
-        return type(self)
+    def defined_by(self) -> list[Any]:
+        """The classes or functions of a person's whose source decides what these settings do."""
+        return [type(self)] if ":" in self.name else []
 
     @model_validator(mode="before")
     @classmethod
@@ -136,8 +140,8 @@ class Tagged(Settings):
     @model_serializer(mode="wrap")
     def _serialized(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         content = Settings._serialized(self, dump, info)
-        if (info.context or {}).get("recipe") and ":" in self.name:
-            content["source"] = source_digest(self.defined_by())
+        if (info.context or {}).get("recipe") and (sources := self.defined_by()):
+            content["source"] = " ".join(map(source_digest, sources))
         return content
 
 

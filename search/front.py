@@ -11,7 +11,11 @@ def on_front(costs: np.ndarray) -> np.ndarray:
     Args:
         costs: ``(n, values)``, all to be small.
     """
-    known = ~np.isnan(costs).any(1)
-    no_larger = (costs[:, None] <= costs[None]).all(-1)
-    smaller = (costs[:, None] < costs[None]).any(-1)
-    return known & ~(no_larger & smaller).any(0)
+    left = np.flatnonzero(~np.isnan(costs).any(1))
+    left = left[np.lexsort(costs[left].T[::-1])]  # so that none is behind one that it is better than
+    front = np.zeros(len(costs), bool)
+    while len(left):
+        best, rest = costs[left[0]], costs[left]
+        front[left[(rest == best).all(1)]] = True
+        left = left[(rest < best).any(1)]
+    return front

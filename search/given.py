@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import PrivateAttr, model_validator
+from pydantic import PrivateAttr, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor
 
 from physics.model import SpinModel
@@ -29,17 +29,31 @@ def strip(shape: str, L: int) -> np.ndarray:
 
 
 class Given(Objective):
-    """Holds a state of a file: its content counts, not its name."""
+    """Holds a state of a file: its content counts, not its name.
 
+    Attributes:
+        file_key: the key that may name a file.
+        digest: SHA-256 of its content; another file of the name is refused.
+    """
+
+    file_key: ClassVar[str]
     digest: str = ""
     _state: np.ndarray | None = PrivateAttr(None)
 
-    def _read(self, path: str, key: str) -> None:
-        """Keep the state of a file, and its digest.
+    @model_serializer(mode="wrap")
+    def _serialized(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        content = Objective._serialized(self, dump, info)
+        if self.digest and (info.context or {}).get("recipe"):
+            del content[self.file_key]
+        return content
+
+    def _read(self) -> None:
+        """Keep the state of the file, its digest, and where it lies.
 
         Raises:
             ValueError: it cannot be read, or is not the one that the digest is of.
         """
+        key, path = self.file_key, getattr(self, self.file_key)
         try:
             content = Path(path).read_bytes()
             state = np.load(path, allow_pickle=False) if path.endswith(".npy") else _picture(path)
@@ -56,7 +70,8 @@ class Given(Objective):
         found = hashlib.sha256(content).hexdigest()
         if self.digest not in ("", found):
             raise ValueError(f"{key}: expected the file that was searched with, found another in {cut(path)}")
-        object.__setattr__(self, "digest", found)
+        for name, value in ((key, str(Path(path).absolute())), ("digest", found)):
+            object.__setattr__(self, name, value)
         self._state = state.astype(np.float32)
 
     def check_lattice(self, model: SpinModel, L: int) -> None:
@@ -95,13 +110,14 @@ class BoundaryMax(Given):
     Source: latent optimization (2022), "Stochastic algorithm".
     """
 
+    file_key: ClassVar[str] = "shape"
     name: Literal["boundary_max"] = "boundary_max"
     shape: str = "ring"
 
     @model_validator(mode="after")
     def _of_file(self) -> BoundaryMax:
         if self.shape not in SHAPES:
-            self._read(self.shape, "shape")
+            self._read()
         return self
 
     def value(self, spins: Tensor, model: SpinModel) -> Tensor:
@@ -119,6 +135,7 @@ class DistanceMin(Given):
         state: a file of NumPy ``(components, L, L)``, or one of the states at rest that the spin model knows.
     """
 
+    file_key: ClassVar[str] = "state"
     name: Literal["distance_min"] = "distance_min"
     state: str = "lattice"
 
@@ -129,7 +146,7 @@ class DistanceMin(Given):
     @model_validator(mode="after")
     def _of_file(self) -> DistanceMin:
         if self.state.endswith(".npy"):
-            self._read(self.state, "state")
+            self._read()
         return self
 
     def check(self, model: SpinModel) -> None:

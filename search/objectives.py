@@ -45,6 +45,10 @@ class Objective(Tagged, ABC):
         """Of the values, "" for a pure number."""
         return ""
 
+    def has_gradient(self, model: SpinModel) -> bool:
+        """Whether torch follows the value to the spins."""
+        return self.differentiable
+
     def check(self, model: SpinModel) -> None:
         """Raise ValueError unless the model's configurations have such a value."""
 
@@ -195,6 +199,15 @@ class WeightedSum(Objective):
     def differentiable(self) -> bool:
         return all(objective.differentiable for _, objective in self.terms)
 
+    def has_gradient(self, model: SpinModel) -> bool:
+        return all(objective.has_gradient(model) for _, objective in self.terms)
+
+    def version(self) -> int:
+        return self.recipe_version + sum(objective.version() - 1 for _, objective in self.terms)
+
+    def defined_by(self) -> list[Any]:
+        return [source for _, objective in self.terms for source in objective.defined_by()]
+
     def check(self, model: SpinModel) -> None:
         for _, objective in self.terms:
             if objective.needs:
@@ -221,8 +234,8 @@ def _term(text: str) -> tuple[float, Objective]:
 class FunctionObjective(Objective):
     """A function of one's own, ``module:function``, to be maximised."""
 
-    def defined_by(self) -> Any:
-        return import_name(self.name)
+    def defined_by(self) -> list[Any]:
+        return [import_name(self.name)]
 
     def check(self, model: SpinModel) -> None:
         spins = torch.nn.functional.normalize(torch.ones(2, model.components, 16, 16), dim=1)
@@ -238,7 +251,6 @@ class FunctionObjective(Objective):
             )
 
     def has_gradient(self, model: SpinModel) -> bool:
-        """Whether torch follows the value to the spins."""
         spins = torch.nn.functional.normalize(torch.ones(2, model.components, 16, 16), dim=1).requires_grad_()
         return bool(self.value(spins, model).requires_grad)
 

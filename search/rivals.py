@@ -43,7 +43,7 @@ def rivals(model: SpinModel, L: int, objective: Objective, updates: float) -> li
         return found
     sign = _preferred(objective, model, L)
     for field in FIELDS:
-        magnet = model.model_copy(update={"B": model.B + sign * field * model.D**2 / model.J})
+        magnet = model.model_copy(update={"B": model.B + sign * field * model.D**2 / abs(model.J)})
         search = equal_searches(magnet, L, updates / len(FIELDS))["annealing"]
         found.append(Rival("annealing in a field", magnet, search))
     return found

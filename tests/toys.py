@@ -20,7 +20,7 @@ from nets.layers import unit_spins
 from nets.losses import kl_divergence, reconstruction
 from nets.system import Batch, Draw, Labels, System, SystemSettings
 from nets.training import update
-from orchestrator.sweeps.program import Card, Mode, TrialProgram, training_figures
+from orchestrator.sweeps.program import Card, Mode, TrialProgram
 from orchestrator.training.request import TrainConfig
 from physics.model import Observable, SpinModel, Transformation, X, Y, check_checkerboard, quarter_turn, translations
 from physics.sampler import Device, Sampler, Samples, check_kind
@@ -253,7 +253,7 @@ class Twice(TrialProgram):
         return "gain", "max"
 
     def reported(self, training: TrainConfig) -> list[str]:
-        return [*training_figures(training), "gain"]
+        return ["gain"]
 
     def report(self, stages: pd.DataFrame) -> dict[str, float]:
         loss = stages["validation_reconstruction"]

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
-from pydantic import BaseModel
 
 from orchestrator.lease import Lease, made
 from orchestrator.page import Section, drawn, listed, origin, page
@@ -29,13 +28,13 @@ SUMMARIES = {
 FIGURES = "The numbers of this analysis that its card holds, as orch show prints them. They are of what is shown above."
 
 
-def analysis_name(kind: str, config: BaseModel, of: Sequence[str]) -> str:
+def analysis_name(kind: str, config: Settings, of: Sequence[str]) -> str:
     """Of an analysis of the models ``of``."""
     version = {"version": VERSIONS[kind]} if kind in VERSIONS else {}
-    return f"{kind}-{digest({'config': config.model_dump(mode='json'), 'models': list(of), **version})}"
+    return f"{kind}-{digest({'config': config.recipe(), 'models': list(of), **version})}"
 
 
-def plan(kind: str, config: BaseModel, of: Sequence[str]) -> list[str]:
+def plan(kind: str, config: Settings, of: Sequence[str]) -> list[str]:
     """What would be made, line by line."""
     return [f"models {', '.join(of)}", f"result: analyses/{analysis_name(kind, config, of)}"]
 
@@ -66,13 +65,14 @@ def run(
     of: Sequence[str],
     store: Store,
     model: SpinModel,
-    analyse: Callable[[], Found],
+    analyse: Callable[[Lease], Found],
     subject: str = "",
     command: str = "",
 ) -> tuple[str, dict[str, Any]]:
     """Name and card of an analysis of the models ``of``, which ``analyse`` makes unless it is in the store.
 
     Args:
+        analyse: is given the lease, to say how far it is.
         model: the spin model of all of them.
         subject: what the command is given besides the models, for the page.
         command: that makes it, if not ``orch KIND MODELS SUBJECT``.
@@ -81,8 +81,8 @@ def run(
     command = f"{command or ' '.join(['orch', kind, *of, *([subject] if subject else [])])} --config"
     parents = [f"models/{model}" for model in of]
 
-    def make(_: Lease) -> None:
-        _commit(name, kind, config, of, store, model, analyse(), command)
+    def make(held: Lease) -> None:
+        _commit(name, kind, config, of, store, model, analyse(held), command)
 
     return made(store, "analyses", name, make, parents)
 

@@ -23,6 +23,7 @@ from orchestrator.analysis.states import inverted
 from orchestrator.console import counted
 from orchestrator.errors import RequestError
 from orchestrator.evaluation.request import SampleConfig
+from orchestrator.lease import Lease
 from orchestrator.page import Section
 from orchestrator.store import Store
 from orchestrator.training.selection import alike
@@ -191,7 +192,7 @@ def run(
     names = [of] if isinstance(of, str) else list(of)
     models = alike(names, store)
 
-    def analyse() -> Found:
+    def analyse(_: Lease) -> Found:
         return OF_SEVERAL[kind](config, models) if kind in OF_SEVERAL else ANALYSES[kind](config, *models)
 
     return artifact.run(kind, config, names, store, models[0].model, analyse, subject)

@@ -12,7 +12,7 @@ from orchestrator.catalogue.lookup import NAMES, find
 from orchestrator.console import log
 from orchestrator.errors import RequestError
 from orchestrator.options import STORE, JsonOption, StoreOption, existing
-from orchestrator.store import CARD, KINDS, Kind, Store
+from orchestrator.store import CARD, KINDS, Store, parts
 
 Entry = dict[str, str | int]
 
@@ -40,7 +40,7 @@ def rm_command(
     removed: list[Entry] = [{"path": place, "bytes": _bytes(target, place), "why": ""} for place in wanted]
     if not dry_run:
         for place in wanted:
-            kind, name = _parts(place)
+            kind, name = parts(place)
             target.remove(kind, name)
         _renew_index(target)
     _print(removed, dry_run, as_json)
@@ -87,14 +87,9 @@ def _some(places: list[str]) -> str:
     return ", ".join(places[:NAMED]) + more
 
 
-def _parts(place: str) -> tuple[Kind, str]:
-    kind, _, name = place.partition("/")
-    return kind, name  # type: ignore[return-value]
-
-
 def _bytes(store: Store, place: str) -> int:
     """Of an artifact and of the unfinished work on it."""
-    return sum(disk_bytes(store, path) for path in (place, store.work(*_parts(place))))
+    return sum(disk_bytes(store, path) for path in (place, store.work(*parts(place))))
 
 
 def disk_bytes(store: Store, path: str) -> int:

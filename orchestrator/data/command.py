@@ -96,7 +96,14 @@ def anneal(common: Common, mask: MaskOption = None, actors: ActorsOption = None)
 
 def temper(common: Common, mask: MaskOption = None, actors: ActorsOption = None) -> Job:
     """Look for ground states by parallel tempering: a data set of the lowest state of each run."""
-    return _dataset_job(_request(common, mask, {"sampler.name": "tempering", "configurations": 10}), common, actors)
+    from orchestrator.errors import RequestError
+
+    of_no_file = {"sampler.name": "tempering", "configurations": 10}
+    config = _request(common, mask, of_no_file if common.config is None else None)
+    if config.sampler.name != "tempering":
+        where = common.config or "command line"
+        raise RequestError(f"{where}: sampler.name: expected tempering, found {config.sampler.name}; see orch anneal")
+    return _dataset_job(config, common, actors)
 
 
 def import_states(

@@ -170,9 +170,19 @@ def _reserve(part: BinaryIO, size: int) -> None:
         for status, path in sorted(files, key=lambda file: file[0].st_atime_ns):
             if held + size <= limit():
                 break
-            path.unlink(missing_ok=True)
-            held -= status.st_size
+            held -= status.st_size if _removed(path) else 0
         part.truncate(size)
+
+
+def _removed(path: Path) -> bool:
+    """Whether a file has gone; one that another process fetches stays."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        path.unlink(missing_ok=True)
+    return True
 
 
 @lru_cache

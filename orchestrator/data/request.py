@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.config import find_file, load, shipped, stored
+from orchestrator.config import load, shipped, shipped_file, stored
 from orchestrator.store import Store
 from physics.annealing import Annealing
 from physics.chiral import ChiralMagnet
@@ -84,9 +84,7 @@ def dataset_named(text: str, scale: str | None, store: Store) -> DatasetConfig:
         RequestError: there is none.
     """
     if text in shipped("data") or text.endswith(".yaml"):
-        file = text.removesuffix(".yaml") + ".yaml"
-        find_file(file)
-        return load(DatasetConfig, file, scale)
+        return load(DatasetConfig, shipped_file("data", text), scale)
     return of_card(store.find(text, "datasets")[2])
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import math
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
@@ -223,11 +223,11 @@ def columns(
     Raises:
         RequestError: the data set is not whole, a shard is damaged, or there is no such column.
     """
-    tables = []
-    for entry in records(manifest or whole_card(name, store)):
-        shard = _shard(name, store, entry)
+    tables, listed = [], [_shard(name, store, entry) for entry in records(manifest or whole_card(name, store))]
+    content = _reader(store, listed)
+    for shard in listed:
         try:
-            with Path(shard.path).open("rb") if store.local else pa.BufferReader(_cached(store, shard)) as file:
+            with Path(shard.path).open("rb") if store.local else pa.BufferReader(content(shard)) as file:
                 known = [column for column in pq.read_schema(file).names if column not in ("index", "spins")]
                 for column in wanted or ():
                     if column not in known:
@@ -252,9 +252,15 @@ def _numbers(table: pa.Table, name: str) -> np.ndarray:
 @lru_cache(maxsize=1)
 def _fetched(root: str, shards: tuple[Shard, ...]) -> list[mmap.mmap | bytes]:
     """Shards of an object store; if the cache is smaller they are kept in memory, of the last data set asked for."""
-    store, fits = Store(root), sum(shard.bytes for shard in shards) <= limit()
     with ThreadPoolExecutor(FETCHED) as pool:
-        return list(pool.map(lambda s: _cached(store, s) if fits else store.read_checked(s.path, s.sha256), shards))
+        return list(pool.map(_reader(Store(root), shards), shards))
+
+
+def _reader(store: Store, shards: Sequence[Shard]) -> Callable[[Shard], mmap.mmap | bytes]:
+    """The content of a shard of an object store: from the cache, past it if all of them do not fit into it."""
+    if sum(shard.bytes for shard in shards) <= limit():
+        return partial(_cached, store)
+    return lambda shard: store.read_checked(shard.path, shard.sha256)
 
 
 def _cached(store: Store, shard: Shard) -> mmap.mmap | bytes:

@@ -18,6 +18,7 @@ from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.errors import RequestError
 from orchestrator.evaluation.request import ReconstructConfig
+from orchestrator.lease import Lease
 from orchestrator.page import Section, listed
 from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel
@@ -107,11 +108,11 @@ def maker(store: Store, name: str, config: ReconstructConfig) -> Callable[[int],
 def run(config: ReconstructConfig, name: str, store: Store) -> tuple[str, dict[str, Any]]:
     """Name and card of an analysis with the fields, their statistics and pictures, made unless it is in the store."""
     trained = check(config, name, store)
-    make = partial(_reconstructed, config, trained, store)
-    return artifact.run("reconstruct", config, [name], store, trained.model, make)
+    analyse = partial(_reconstructed, config, trained, store)
+    return artifact.run("reconstruct", config, [name], store, trained.model, analyse)
 
 
-def _reconstructed(config: ReconstructConfig, trained: TrainedModel, store: Store) -> artifact.Found:
+def _reconstructed(config: ReconstructConfig, trained: TrainedModel, store: Store, held: Lease) -> artifact.Found:
     trained_at = trained.temperatures
     said = []
     if not trained_at[0] <= config.temperature <= trained_at[-1]:
@@ -130,6 +131,7 @@ def _reconstructed(config: ReconstructConfig, trained: TrainedModel, store: Stor
         for number, part in pool.map(blocks):
             parts[number] = part
             bar.update(task, advance=1)
+            held.report(len(parts), len(blocks), "blocks")
     spins = np.concatenate([parts[number][0] for number in blocks])
     codes = sum(parts[number][1] for number in blocks)
     return _found(config, trained.model, spins, codes)._replace(said=said)

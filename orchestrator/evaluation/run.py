@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from orchestrator.data import shards
 from orchestrator.errors import RequestError
 from orchestrator.evaluation.page import conditional_sections, evaluation_sections
 from orchestrator.evaluation.request import SampleConfig
+from orchestrator.lease import Lease
 from orchestrator.page import Section
 from orchestrator.store import Store
 from orchestrator.training.selection import alike
@@ -136,7 +137,9 @@ def measurer(store: Store, device: str = "cpu") -> Callable[[Piece], Measured | 
     return measured
 
 
-def _on_actors(what: str, make: Callable[..., Any], store: Store, pieces: list[Piece], gpu: bool) -> list[Any]:
+def _on_actors(
+    what: str, make: Callable[..., Any], store: Store, pieces: list[Piece], gpu: bool, held: Lease | None = None
+) -> list[Any]:
     """What the function that ``make`` makes of the store and a device says of each block."""
     parts: dict[int, Any] = {}
     arguments = store, "cuda" if gpu else "cpu"
@@ -145,6 +148,8 @@ def _on_actors(what: str, make: Callable[..., Any], store: Store, pieces: list[P
         for number, part in pool.map(pieces):
             parts[number] = part
             bar.update(task, advance=1, note=pieces[number].model)
+            if held is not None:
+                held.report(len(parts), len(pieces), "blocks", pieces[number].model)
     return [parts[number] for number in sorted(parts)]
 
 
@@ -187,11 +192,13 @@ def evaluate(config: SampleConfig, names: Sequence[str], store: Store, gpu: bool
         RequestError: too few samples, or models of different data sets.
     """
     models = check(config, names, store)
-    return artifact.run("evaluate", config, names, store, models[0].model, lambda: _judged(config, models, store, gpu))
+    analyse = partial(_judged, config, models, store, gpu)
+    return artifact.run("evaluate", config, names, store, models[0].model, analyse)
 
 
-def _judged(config: SampleConfig, models: list[TrainedModel], store: Store, gpu: bool) -> artifact.Found:
-    first, ways = models[0], _ways(config, models)
+def _judged(config: SampleConfig, models: list[TrainedModel], store: Store, gpu: bool, held: Lease) -> artifact.Found:
+    first = next((trained for trained in models if trained.settings.labels), models[0])
+    ways, conditional = _ways(config, models), {trained.name for trained in models if trained.settings.labels}
     there = held_out(models)
     known = config.model_copy(update={"n": min(config.n, there // 2)})
     said = []
@@ -200,16 +207,16 @@ def _judged(config: SampleConfig, models: list[TrainedModel], store: Store, gpu:
             f"{there} configurations are held out: {known.n} are the reference, distances are of {known.n} samples."
         ]
         log(said[0])
-    asked = known.n if first.settings.labels else config.n  # the labels of each configuration are asked for once
     ensembles = {name: Piece(first.name, known, 0, name) for name in (REFERENCE, HELD_OUT, NOISY, *first.baselines)}
     rows_of = {HELD_OUT: {"model": "", "system": HELD_OUT, "steps": 0}}
     for trained, way in ways:
         name = f"{trained.name} {way.steps or ''}".strip()
-        ensembles[name] = Piece(trained.name, way.model_copy(update={"n": asked}), 0)
+        asked = known if trained.settings.labels else config  # the labels of each configuration are asked for once
+        ensembles[name] = Piece(trained.name, way.model_copy(update={"n": asked.n}), 0)
         rows_of[name] = {"model": trained.name, "system": trained.settings.label, "steps": way.steps}
     rows_of[NOISY] = {"model": "", "system": NOISY, "steps": 0}
 
-    found, seen = _measured(ensembles, _training(config, models), store, gpu)
+    found, seen = _measured(ensembles, _training(config, models), store, gpu, held)
     real = found[REFERENCE]
     rows = [row | judge(found[name], real, seen, first.model) for name, row in rows_of.items()]
     table = pd.DataFrame(rows)
@@ -217,9 +224,10 @@ def _judged(config: SampleConfig, models: list[TrainedModel], store: Store, gpu:
     sections = evaluation_sections(table, summary, first.model, real, there)
     figures: dict[str, Any] = {"data_energy": float(table["data_energy"].iloc[0]), "reference": known.n}
     figures |= {"rows": rows, "summary": summary.to_dict("records")}
-    groups = _groups(found, known.n, first) if first.settings.labels else {}
+    of_labels = {name: part for name, part in found.items() if ensembles[name].model in conditional}
+    groups = _groups(of_labels, known.n, first) if of_labels else {}
     if groups and comparable(groups.values()):
-        beside = compared(found, groups, first)
+        beside = compared(of_labels, groups, first)
         figures |= beside.figures
         sections = [*beside.sections, *sections]
     elif groups:
@@ -235,14 +243,14 @@ def _training(config: SampleConfig, models: list[TrainedModel]) -> Piece:
 
 
 def _measured(
-    ensembles: dict[str, Piece], training: Piece, store: Store, gpu: bool
+    ensembles: dict[str, Piece], training: Piece, store: Store, gpu: bool, held: Lease
 ) -> tuple[dict[str, Measured], dict[str, Tensor]]:
     """Figures of ensembles by name, and features of the training data."""
     connect()
     pieces = [whole._replace(number=i) for whole in (*ensembles.values(), training) for i in blocks(whole.config)]
     log(f"{len(ensembles)} ensembles beside the training data, {len(pieces)} blocks")
     with on_interrupt(lambda: "nothing of this evaluation"):
-        parts = iter(_on_actors("evaluation", measurer, store, pieces, gpu))
+        parts = iter(_on_actors("evaluation", measurer, store, pieces, gpu, held))
         found = {
             name: Measured.joined([next(parts) for _ in blocks(whole.config)]) for name, whole in ensembles.items()
         }

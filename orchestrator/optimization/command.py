@@ -58,23 +58,32 @@ def optimize(
     ] = None,
     free: Annotated[bool, typer.Option("--free", help="Codes may leave the shell of the prior.")] = False,
     system: Annotated[
-        str, typer.Option(help="What is trained first, if the store has no such model: as for orch train --model.")
+        str, typer.Option(help="What is trained first with --scale, or without a model: as for orch train --model.")
     ] = DEFAULT_SEARCHED,
     actors: ActorsOption = None,
     gpu: GpuOption = False,
 ) -> Job:
     """Search the latent space of a model for states that its data do not hold."""
+    from orchestrator.errors import RequestError
     from orchestrator.optimization.request import SearchesConfig
     from orchestrator.training.selection import one
     from orchestrator.training.trained import TrainedModel, best
+    from physics.registry import cut
 
     options: dict[str, Any] = {"subject_to": tuple(subject_to)} if subject_to else {}
     options |= {"free": True} if free else {}
-    scale = common.scale if common.config is not None else None
-    config = replace(common, scale=scale).request(SearchesConfig, options)
-    target = common.target
+    of_system = common.scale is not None and common.config is None
+    if of_system and model is not None:
+        raise RequestError(
+            f"--scale {cut(common.scale)}: expected no --model, or a --config with scales, found {model}"
+        )
+    config = replace(common, scale=None if of_system else common.scale).request(SearchesConfig, options)
+    target, name = common.target, None
     needs = {network for each in config.objective for network in each.needs}
-    name = best(target, lambda data: _fits(config, data), needs) if model is None else one(model, target)
+    if model is not None:
+        name = one(model, target)
+    elif not of_system:
+        name = best(target, lambda data: _fits(config, data), needs)
     if name is None:
         return _after_training(common, config, system, actors, gpu)
     trained = TrainedModel(name, target)
@@ -152,12 +161,12 @@ def _after_training(common: Common, config: SearchesConfig, system: str, actors:
     search = _job(config, first.name, target, actors, gpu)
 
     def trained_first() -> tuple[str, dict[str, Any]]:
-        log(f"{target.root}: no model of data in no field yet; training {system} first")
+        log(f"{target.root}: searching {first.name}, the {system} that is trained first")
         training.run(first, target)
         return search.run()
 
     def planned() -> list[str]:
         outlines = [line for each in config.each for line in run.outline(each)]
-        return [f"no model of data in no field yet; first {system}", *training.plan(first, target), *outlines]
+        return [f"first {system}", *training.plan(first, target), *outlines]
 
     return search._replace(plan=planned, run=trained_first)

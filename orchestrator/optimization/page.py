@@ -158,8 +158,8 @@ def _at_rest(shown: Shown, model: SpinModel) -> list[Section]:
 
 RIVALS = (
     "Each is the state of highest score within the limits: of the search, of the data, and of samplers that were given "
-    "the CPU time of the search, of which they used the share in the column of the cost. A search that is worth its "
-    "time finds what they do not. In a field means four fields in turn; the energies are without it."
+    "as much time of CPUs as the search took of its CPUs or GPUs; the relative cost is what they used of it. A search "
+    "that is worth its time finds what they do not. In a field means four fields in turn; the energies are without it."
 )
 
 

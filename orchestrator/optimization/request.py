@@ -11,6 +11,7 @@ from search.constraint import ENERGY_OF_DATA, Constraint, parse_constraint
 from search.memetic import MemeticSettings
 from search.objectives import AnyObjective, parse_objective
 from search.optimizer import AnyOptimizer
+from search.pareto import ParetoSettings
 
 
 class Search(Settings):
@@ -68,6 +69,8 @@ class OptimizeConfig(Search):
                 f"optimizer.name: expected one without gradients, since {self.objective.name} has none, "
                 f"found {self.optimizer.name}"
             )
+        if isinstance(self.optimizer, ParetoSettings) and self.objective.name in self.optimizer.against:
+            raise ValueError(f"optimizer.against: expected others than the objective, found {self.objective.name}")
         return self
 
     def name_in(self, model: str) -> str:

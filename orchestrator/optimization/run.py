@@ -25,7 +25,7 @@ from orchestrator.training.trained import TrainedModel
 from physics.ground_state import one_digit
 from physics.model import SpinModel
 from search.constraint import Penalised, check_constraint
-from search.objectives import FunctionObjective, Objective
+from search.objectives import Objective
 from search.optimizer import Optimizer, OptimizerSettings, advance
 from search.rivals import Rival, best_state, rated, rivals
 from search.scoring import Scorer, chunk_of, shares
@@ -89,11 +89,7 @@ def check(config: OptimizeConfig, model: SpinModel, L: int) -> None:
                 raise ValueError(f"optimizer: expected some of {', '.join(model.observables)}, found {name!r}")
     except ValueError as error:
         raise RequestError(str(error)) from None
-    if (
-        config.optimizer.uses_gradient
-        and isinstance(objective, FunctionObjective)
-        and not objective.has_gradient(model)
-    ):
+    if config.optimizer.uses_gradient and not objective.has_gradient(model):
         raise RequestError(
             f"objective {objective.name}: expected a value with a gradient for the {config.optimizer.name} optimizer, "
             "found none; --optimizer genetic and cma-es take none"
@@ -133,8 +129,9 @@ def _run(
     with _actors(name, arguments, -(-optimizer.population // chunk), actors, gpu) as pool:
         pool.answered()
         _search(config, name, search, history, pool, chunk, held)
-        cost = dict(zip(("seconds", "cpu_seconds"), np.sum(history.scores, 0)[2:].tolist(), strict=True))
-        beside = _rivals(trained, penalised, cost["cpu_seconds"], pool)
+        of = "gpu_seconds" if gpu else "cpu_seconds"
+        cost = dict(zip(("seconds", of), np.sum(history.scores, 0)[2:].tolist(), strict=True))
+        beside = _rivals(trained, penalised, cost[of], pool)
     ranks = ranked(training, trained.model, penalised)[0]
     commit(Searched(config, trained, penalised, search, history, observed, ranks, held_out, cost, *beside))
 
@@ -148,14 +145,17 @@ def _actors(name: str, arguments: tuple[Any, ...], size: int, actors: int | None
 
 
 def _rivals(
-    trained: TrainedModel, penalised: Penalised, cpu_seconds: float, pool: Actors
+    trained: TrainedModel, penalised: Penalised, seconds: float, pool: Actors
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """A row for each rival, see :func:`search.rivals.rated`, with its cost over that of the search as ``share``.
 
     Beside them their best states ``(n, components, L, L)``; none where no sampler of ours is a rival.
+
+    Args:
+        seconds: of CPUs that they get; the search took as many, of CPUs or GPUs.
     """
     model, L = trained.model, trained.settings.L
-    updates = one_digit(min(cpu_seconds / SECONDS_PER_UPDATE, MOST_UPDATES))
+    updates = one_digit(min(seconds / SECONDS_PER_UPDATE, MOST_UPDATES))
     try:
         all_runs = rivals(model, L, penalised.objective, updates)
     except ValueError as error:  # of another spin model, or on too small a lattice
@@ -168,7 +168,7 @@ def _rivals(
         own = [number for number, rival in enumerate(all_runs) if rival.name == name]
         row, spins = rated(np.stack([states[number] for number in own]), model, penalised)
         cost = sum(all_runs[number].search.spin_updates(L) for number in own) * SECONDS_PER_UPDATE
-        rows.append({"state": name, **row, "share": cost / max(cpu_seconds, 1e-9)})
+        rows.append({"state": name, **row, "share": cost / max(seconds, 1e-9)})
         best.append(spins)
     return pd.DataFrame(rows), np.stack(best)
 

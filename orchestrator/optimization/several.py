@@ -15,17 +15,17 @@ from orchestrator.cluster import Pool, connect
 from orchestrator.console import log, on_interrupt, progress
 from orchestrator.errors import FailedError
 from orchestrator.files import in_a_line
+from orchestrator.lease import Lease
 from orchestrator.optimization import run as searching
 from orchestrator.optimization.request import OptimizeConfig, SearchesConfig
 from orchestrator.page import Section, spread
 from orchestrator.store import Store
 from orchestrator.training.trained import TrainedModel, winner
 from physics.render import strips_figure
-from search.scoring import PIECES, chunk_of
+from search.scoring import PIECES, SITES
 
 KIND = "searches"
 FIGURES = ("score", "rested_score", "energy", "rested_energy", "moved", "nearest_data")  # of each winner, on the page
-
 STATES = {"found": "spins", "at rest": "rested_spins"}
 WINNERS = (
     "The winner of each search, a row an objective and a column a seed; below it the same state at rest, after its "
@@ -54,8 +54,9 @@ def run(
     """Name and card of the page of all searches; those that the store does not hold are made."""
     trained = TrainedModel(model, store)
 
-    def analyse() -> Found:
-        return _found(config, trained, _searched(config.each, trained, actors, gpu))
+    def analyse(held: Lease) -> Found:
+        held.needs(*(f"optima/{one.name_in(model)}" for one in config.each))
+        return _found(config, trained, _searched(config.each, trained, held, actors, gpu))
 
     return artifact.run(KIND, config, [model], store, trained.model, analyse, command=f"orch optimize --model {model}")
 
@@ -72,7 +73,9 @@ def _searcher(model: str, store: Store, actors: int | None, gpu: bool) -> Callab
     return search
 
 
-def _searched(configs: Sequence[OptimizeConfig], trained: TrainedModel, actors: int | None, gpu: bool) -> list[str]:
+def _searched(
+    configs: Sequence[OptimizeConfig], trained: TrainedModel, held: Lease, actors: int | None, gpu: bool
+) -> list[str]:
     """Names of the optima, in order.
 
     Small searches are done each in a process of its own.  The process of a large one takes no CPU, and its actors wait
@@ -82,13 +85,13 @@ def _searched(configs: Sequence[OptimizeConfig], trained: TrainedModel, actors: 
         FailedError: some failed; the others are in the store.
     """
     connect()
-    most = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    population, L = configs[0].optimizer.population, trained.settings.L
-    large = gpu or population > PIECES * chunk_of(population, L)
-    arguments = trained.name, trained.store, actors if large else 0, gpu
+    most = min(len(configs), actors or max(1, int(ray.cluster_resources().get("CPU", 1))))
+    large = gpu or configs[0].optimizer.population * trained.settings.L**2 > PIECES * SITES
+    of_each = (max(1, actors // most) if actors else None) if large else 0
+    arguments = trained.name, trained.store, of_each, gpu
     names, failed, kept = [""] * len(configs), [], 0
     with (
-        Pool(KIND, _searcher, arguments, len(configs), actors or most, cpus=0 if large else 1) as pool,
+        Pool(KIND, _searcher, arguments, len(configs), most, cpus=0 if large else 1) as pool,
         on_interrupt(lambda: f"{kept} of {len(configs)} searches, and checkpoints of others"),
         progress() as bar,
     ):
@@ -97,6 +100,7 @@ def _searched(configs: Sequence[OptimizeConfig], trained: TrainedModel, actors: 
             names[number], kept = name, kept + (not failure)
             failed += [f"optima/{name}: {failure}"] if failure else []
             bar.update(task, advance=1, note=failure or name)
+            held.report(kept + len(failed), len(configs), "searches", failure or name)
     if failed:
         for line in failed:
             log(line)
@@ -112,9 +116,7 @@ def _found(config: SearchesConfig, trained: TrainedModel, names: Sequence[str]) 
         rows.append({"objective": one.objective.name, "seed": one.seed, "optimum": name, **card.get("figures", {})})
         pictures.append(winner(name, trained.store))
     table = pd.DataFrame(rows)
-    shown = [
-        key for key in ("score", "rested_score", "energy", "rested_energy", "moved", "nearest_data") if key in table
-    ]
+    shown = [key for key in FIGURES if key in table]
     groups = table.groupby("objective", sort=False)
     means = pd.DataFrame([{"objective": name, **{key: spread(group[key]) for key in shown}} for name, group in groups])
     figures = {f"{name}_{key}": float(group[key].mean()) for name, group in groups for key in shown[:2]}

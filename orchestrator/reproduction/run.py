@@ -15,7 +15,7 @@ from orchestrator.lease import Lease, made
 from orchestrator.options import Job
 from orchestrator.page import Section, drawn, listed, origin, page
 from orchestrator.reproduction.request import Entry, Reproduction
-from orchestrator.store import Kind, Store
+from orchestrator.store import Store, parts
 from physics.registry import cut, digest
 
 COMMAND = "orch reproduce --config"
@@ -42,11 +42,6 @@ class Step(NamedTuple):
         """Whether its artifact is there."""
         place = self.job.place if self.job else None
         return place is not None and store.card(*parts(place)) is not None
-
-
-def parts(place: str) -> tuple[Kind, str]:
-    kind, _, name = place.partition("/")
-    return kind, name  # type: ignore[return-value]
 
 
 def steps(config: Reproduction, store: Store, asked: Asked) -> Iterator[Step]:

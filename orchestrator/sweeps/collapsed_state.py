@@ -33,10 +33,10 @@ TEXT = (
     "angle that of the strongest wave vector of S_z at rest, in degrees modulo 60 of skyrmions and 180 of stripes; gap "
     "how far an energy lies above that of the ground state, exact or the lowest that is found here, in per cent of its "
     "size. Annealing and tempering: the lowest state of as many spin updates as the trainings of a chain cost at "
-    f"{1e9 * SECONDS_PER_UPDATE:g} ns each, to one digit, and {MOST_UPDATES:.0g} at most; share is that of the cost. "
-    "γ_ground is where the losses of the diverse models of a trial meet that of a model which makes the ground "
-    "state, whatever state the trial has collapsed onto; of the ground state the geometric mean of all trials of one "
-    "point, with its 95 % interval."
+    f"{1e9 * SECONDS_PER_UPDATE:g} ns each, to one digit, and {MOST_UPDATES:.0g} at most; the relative cost is what "
+    "they used of it. γ_ground is where the losses of the diverse models of a trial meet that of a model which makes "
+    "the ground state, whatever state the trial has collapsed onto; of the ground state the geometric mean of all "
+    "trials of one point, with its 95 % interval."
 )
 LOOKED = "Larger weights γ of the energy, or more steps, may collapse one."
 Rows = list[dict[str, Any]]

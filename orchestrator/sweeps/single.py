@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from numbers import Real
 from typing import Literal
 
 import pandas as pd
@@ -41,7 +42,7 @@ class SingleTraining(TrialProgram):
         last = stages.iloc[-1]
         known = [str(key) for key in stages.columns if str(key) not in ("seed", "order") and "." not in str(key)]
         numbers = {key: last[key] for key in known if not key.startswith("train_")}
-        return {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
+        return {key: float(value) for key, value in numbers.items() if isinstance(value, Real)}
 
     def sections(self, finished: Finished) -> list[Section]:
         rows = [

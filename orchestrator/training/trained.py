@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-from collections.abc import Callable, Collection, Mapping
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -167,20 +168,19 @@ def best(
     Args:
         needs: networks that it has to have, such as "discriminator".
     """
-    fitting: dict[str, bool] = {}
 
-    def fit(card: dict[str, Any]) -> bool:
-        name = card["config"]["dataset"]
-        if name not in fitting:
-            data = store.card("datasets", name)
-            fitting[name] = data is not None and fits(of_card(data))
-        return fitting[name]
+    @cache
+    def fit(name: str) -> bool:
+        data = store.card("datasets", name)
+        return data is not None and fits(of_card(data))
 
-    diverse = [
-        (name, card)
-        for _, name, card in store.cards("models")
-        if _is_diverse(card) and fit(card) and all(getattr(system_of(card), network) for network in needs)
-    ]
+    def suits(name: str, card: dict[str, Any]) -> bool:
+        with _left_out(name):
+            networks = [getattr(system_of(card), network) for network in needs]
+            return all(networks) and fit(card["config"]["dataset"])
+        return False
+
+    diverse = [(name, card) for _, name, card in store.cards("models") if _is_diverse(card) and suits(name, card)]
     if not diverse:
         return None
     dataset = max(diverse, key=lambda entry: entry[1].get("created", ""))[1]["config"]["dataset"]
@@ -188,6 +188,15 @@ def best(
     if len(alike) < len(diverse):
         log(f"models of several data sets; taking the best of {dataset}, whose are the newest (--model takes another)")
     return min(alike, key=lambda entry: generation_error(entry[1]["figures"]))[0]
+
+
+@contextlib.contextmanager
+def _left_out(name: str) -> Iterator[None]:
+    """Say so if a model that nobody named cannot be read, such as one of a class that is not to be imported."""
+    try:
+        yield
+    except RequestError as error:
+        log(f"models/{name} is left out: {error}")
 
 
 def _is_diverse(card: dict[str, Any]) -> bool:
@@ -217,9 +226,10 @@ def generation_error(figures: Mapping[str, float]) -> float:
 
 def conditioned_on(label: str, store: Store) -> str:
     """The newest model that is conditioned on a label, or RequestError."""
-    found = [
-        (card.get("created", ""), name) for _, name, card in store.cards("models") if label in system_of(card).labels
-    ]
+    found = []
+    for _, name, card in store.cards("models"):
+        with _left_out(name):
+            found += [(card.get("created", ""), name)] if label in system_of(card).labels else []
     if not found:
         raise RequestError(f"{store.root}: no model that takes {label}; orch train --model xy makes one")
     return max(found)[1]

@@ -97,7 +97,21 @@ def test_a_data_set_that_is_larger_than_the_cache_is_read_into_memory(faults, fo
     for path in folder.iterdir():
         path.unlink()
     assert np.array_equal(read(faults)[0], spins)
+    assert len(shards.columns(DATA.name, Store("s3://cache/store"))["energy"]) == len(spins)
     assert files(folder) == {}
+
+
+def test_what_another_process_fetches_is_not_thrown_out(folder, monkeypatch):
+    folder.mkdir(exist_ok=True)
+    monkeypatch.setenv("ORCH_CACHE_GB", "1.5e-6")
+    content = bytes(1000)
+    left, other = (folder / f"{name}{mapping.PART}" for name in ("left", "other"))
+    left.write_bytes(content)
+    with mapping._alone(other) as file:
+        file.write(content)
+        file.flush()
+        mapping.cached(hashlib.sha256(content).hexdigest(), 1000, lambda: content)
+        assert other.exists() and not left.exists()
 
 
 def test_a_file_of_the_cache_that_is_damaged_is_fetched_again(faults, folder):

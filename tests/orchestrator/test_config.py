@@ -368,6 +368,7 @@ def test_a_shipped_name_is_not_shadowed_by_a_file_here(tmp_path, monkeypatch):
     (tmp_path / "vae.yaml").write_text("system: {name: gan}")
     assert shipped_file("systems", "vae") == str(PRESETS / "systems" / "vae.yaml")
     assert shipped_file("systems", "vae.yaml") == "vae.yaml"
+    assert shipped_file("papers", "evae-2021.yaml") == str(PRESETS / "papers" / "evae-2021.yaml")
     with pytest.raises(RequestError, match="hybird: expected a shipped name or a YAML file, did you mean hybrid"):
         shipped_file("systems", "hybird")
 

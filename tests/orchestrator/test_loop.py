@@ -11,7 +11,9 @@ from nets.linear_vae import covariance_spectrum, critical_beta, linear_vae
 from nets.metrics import HELD_OUT, NOISY
 from nets.training import DivergedError
 from orchestrator.data import shards, spectrum
+from orchestrator.data.request import DatasetConfig
 from orchestrator.data.run import make_here
+from orchestrator.errors import RequestError
 from orchestrator.evaluation import run as evaluation
 from orchestrator.evaluation.request import SampleConfig
 from orchestrator.lease import lease
@@ -20,7 +22,7 @@ from orchestrator.training import loop
 from orchestrator.training import run as training
 from orchestrator.training.reference import reference, reference_figures
 from orchestrator.training.request import TrainConfig
-from orchestrator.training.trained import TrainedModel, best, generation_error
+from orchestrator.training.trained import TrainedModel, best, conditioned_on, generation_error
 
 CONFIG = TrainConfig.model_validate(
     {
@@ -246,3 +248,18 @@ def test_models_of_one_data_set_that_fits_are_compared_the_newest(store, capsys)
     assert "models of several data sets; taking the best of b" in capsys.readouterr().err
     assert best(store, lambda data: data.hamiltonian.B > 0) == "old"
     assert best(store, lambda data: data.L == 8) is None
+
+
+def test_a_model_of_a_class_that_is_not_imported_is_left_out(store, capsys):
+    for name, magnet in (("known", {}), ("unknown", {"name": "nowhere:Ising"})):
+        config = {**DatasetConfig(L=16).model_dump(mode="json"), "hamiltonian": magnet}
+        store.commit("datasets", name, {"config": config}, {})
+        card = {"figures": figures(0.9, -0.3), "config": {"dataset": name, "model": {"name": "toys:Mine"}}}
+        store.commit("models", name, card, {})
+    assert best(store, lambda data: True) == "known"
+    assert best(store, needs=["discriminator"]) is None
+    told = capsys.readouterr().err
+    assert "models/unknown is left out: card of a data set: hamiltonian: nowhere:Ising" in told
+    assert "models/known is left out" in told
+    with pytest.raises(RequestError, match="no model that takes temperature"):
+        conditioned_on("temperature", store)

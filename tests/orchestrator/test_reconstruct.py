@@ -111,6 +111,17 @@ def test_a_conditional_model_is_judged_group_by_group(vortices):
     assert "Against the labels" in (Path(vortices.folder("analyses", name)) / "report.html").read_text()
 
 
+@pytest.mark.slow
+def test_a_model_without_labels_is_judged_beside_one_with_them(vortices):
+    plain = TrainConfig.model_validate({**CONFIG.model_dump(), "system": {"name": "vae", "width": 2, "latent": 4}})
+    training.run(plain, vortices)
+    for names in ([plain.name, CONFIG.name], [CONFIG.name, plain.name]):
+        _, card = evaluation.evaluate(SampleConfig(n=60), names, vortices)
+        assert [group["distance"] for group in card["figures"]["groups"]] == [0, 2, 5]
+        assert CONFIG.name in card["figures"]["accuracy"] and plain.name not in card["figures"]["accuracy"]
+        assert {row["model"] for row in card["figures"]["rows"]} == {"", *names}
+
+
 def orch(store, *arguments):
     return CliRunner().invoke(app, [*arguments, "--store", store.path], catch_exceptions=False)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from driving import SETTINGS, orch, running
+from driving import HYBRID, SETTINGS, orch, running
 from typer.testing import CliRunner
 
 from orchestrator import lease as leases
@@ -16,6 +16,8 @@ from orchestrator.cli import app
 from orchestrator.data.request import DatasetConfig
 from orchestrator.errors import FailedError, RequestError
 from orchestrator.lease import StoppedError, lease, records, stop
+from orchestrator.optimization.request import SearchesConfig
+from orchestrator.training import run as training
 from orchestrator.training.request import TrainConfig
 
 ANNEAL = {"L": 16, "sampler": {"sweeps": 300, "overrelaxation": 1, "finish": 20}, "configurations": 16384}
@@ -130,3 +132,23 @@ def test_a_training_is_ended_from_another_terminal_and_keeps_its_checkpoint(on_r
     assert last == f"{config.name}: stopped by 'orch stop'; what it had reached is kept"
     assert checkpoint.exists()
     assert [record["state"] for _, _, record in records(store)] == ["interrupted"]
+
+
+@pytest.mark.slow
+def test_one_of_several_searches_is_ended_and_the_others_go_on(on_ray, store):
+    training.run(HYBRID, store)
+    config = SearchesConfig(objective=["mz_max"], seeds=2, iterations=100_000)
+    first, second = (one.name_in(HYBRID.name) for one in config.each)
+    command = orch("optimize", "--model", HYBRID.name, "--seeds", "2", "--iterations", "100000", "--store", store.path)
+
+    def states() -> dict[str, str]:
+        return {name: record["state"] for kind, name, record in records(store) if kind == "optima"}
+
+    with running(command, lambda: [*states().values()] == ["running"] * 2) as (process, printed):
+        CliRunner().invoke(app, ["stop", first, "--store", store.path], catch_exceptions=False)
+        assert states() == {first: "interrupted", second: "running"}
+        assert process.poll() is None
+        CliRunner().invoke(app, ["stop", second, "--store", store.path], catch_exceptions=False)
+        assert process.wait(60) == 1
+        last = printed.read_text().strip().splitlines()[-1]
+    assert last.startswith(f"2 of 2 searches failed; kept: 0; optima/{first}: StoppedError: stopped by 'orch stop'")

@@ -61,15 +61,18 @@ def test_the_distance_is_that_from_the_given_state(tmp_path):
     assert parse_objective("distance_min").value(lattice, MAGNET).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_a_file_counts_by_its_content(tmp_path):
+def test_a_file_counts_by_its_content(tmp_path, monkeypatch):
     path = tmp_path / "state.npy"
     np.save(path, UP[0].numpy())
-    first = parse_objective({"name": "distance_min", "state": str(path)})
-    assert first.recipe()["digest"]
+    monkeypatch.chdir(tmp_path)
+    first = parse_objective({"name": "distance_min", "state": "state.npy"})
+    assert first.state == str(path)  # from wherever the request is given again
+    np.save(tmp_path / "same.npy", UP[0].numpy())
+    assert parse_objective({"name": "distance_min", "state": "same.npy"}).recipe() == first.recipe()
     np.save(path, -UP[0].numpy())
-    assert parse_objective({"name": "distance_min", "state": str(path)}).recipe() != first.recipe()
+    assert parse_objective({"name": "distance_min", "state": "state.npy"}).recipe() != first.recipe()
     with pytest.raises(ValueError, match="expected the file that was searched with"):
-        parse_objective(first.recipe())
+        parse_objective(first.model_dump())
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,18 @@ def test_whether_a_function_has_a_gradient_is_known(monkeypatch):
         "search.objectives.import_name", lambda path: {"mine:a": first_component, "mine:b": counted}[path]
     )
     assert parse_objective("mine:a").has_gradient(H) and not parse_objective("mine:b").has_gradient(H)
+    assert parse_objective("mz_max + mine:a").has_gradient(H) and not parse_objective("mz_max + mine:b").has_gradient(H)
+
+
+def test_a_sum_is_another_once_one_of_its_terms_is(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    file, sums = tmp_path / "summed.py", ("mz_max + 2 * summed:f", "summed:f + summed:f", "mz_max + energy_min")
+    file.write_text("def f(spins, model):\n    return spins[:, 0].mean((-2, -1))\n")
+    before = [parse_objective(text).recipe() for text in sums]
+    file.write_text(file.read_text() + "# edited\n")
+    after = [parse_objective(text).recipe() for text in sums]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, False, True]
+    assert parse_objective("mz_max + correlation_max").recipe()["recipe_version"] == 2
 
 
 def test_a_function_is_an_objective_to_be_maximised(monkeypatch):
