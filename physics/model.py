@@ -19,6 +19,14 @@ from physics.registry import Registry, Tagged
 from physics.render import spin_colors
 from physics.thermal import HEAT_CAPACITY, Response
 
+ANGLES = "acos", "asin", "atan", "cos", "sin", "tan"
+POWERS = "erf", "erfc", "exp", "expm1", "log", "log10", "log1p", "log2", "sqrt", "tanh"
+for _name in (*ANGLES, *POWERS):
+    # MKL chooses the kernel of a function at its first call. Of two threads that make it together one may get a kernel
+    # of 11 bits (pytorch/pytorch#188792): one call alone comes first.
+    for _type in (torch.float32, torch.float64):
+        getattr(torch, _name)(torch.ones(1, dtype=_type))
+
 X, Y = -1, -2  # the axes of a configuration (..., components, L, L)
 
 ENERGY = "energy per spin, from that of parallel spins on: E/N + 2J on a torus"

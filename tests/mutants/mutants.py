@@ -1110,9 +1110,44 @@ MUTANTS += [
     Mutant(
         "a collapsed model may be the best",
         "orchestrator/training/trained.py",
-        "_is_diverse(card) and fit(card)",
-        "fit(card)",
+        "if _is_diverse(card) and suits(name, card)",
+        "if suits(name, card)",
         "tests/orchestrator/test_loop.py",
+    ),
+    Mutant(
+        "two threads make the first call of a root",
+        "physics/model.py",
+        "for _name in (*ANGLES, *POWERS):",
+        "for _name in ANGLES[:0]:",
+        "tests/physics/test_first_call.py",
+    ),
+    Mutant(
+        "an analysis is named by its settings alone",
+        "orchestrator/analysis/artifact.py",
+        "{'config': config.recipe(),",
+        "{'config': config.model_dump(mode='json'),",
+        "tests/orchestrator/test_optimize.py::test_searches_for_an_edited_function_are_others",
+    ),
+    Mutant(
+        "a sum is what its own class says",
+        "search/objectives.py",
+        "return [source for _, objective in self.terms for source in objective.defined_by()]",
+        "return []",
+        "tests/search/test_objectives.py",
+    ),
+    Mutant(
+        "a front keeps what is worse than another",
+        "search/front.py",
+        "left = left[(rest < best).any(1)]",
+        "left = left[(rest != best).any(1)]",
+        "tests/search/test_front.py",
+    ),
+    Mutant(
+        "what another process fetches is thrown out",
+        "orchestrator/data/mapping.py",
+        "            return False\n        path.unlink(missing_ok=True)\n    return True",
+        "            pass\n        path.unlink(missing_ok=True)\n    return True",
+        "tests/faults/test_cache.py::test_what_another_process_fetches_is_not_thrown_out",
     ),
 ]
 

@@ -158,6 +158,16 @@ def test_searches_side_by_side_are_what_each_is_alone(diverse, tmp_path):
     check_page(page)
 
 
+def test_searches_for_an_edited_function_are_others(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "sought.py").write_text("def f(spins, model):\n    return spins[:, 0].mean((-2, -1))\n")
+    config = SearchesConfig(objective=["mz_max", "sought:f"])
+    before = several.name_in(config, "model")
+    assert before == several.name_in(config, "model")
+    (tmp_path / "sought.py").write_text("def f(spins, model):\n    return spins[:, 1].mean((-2, -1))\n")
+    assert several.name_in(config, "model") != before
+
+
 def test_a_front_reaches_from_one_value_to_the_other(diverse):
     name, card = search(diverse, objective="mz_min", name="pareto", population=16, subject_to=["energy < 9"])
     states = pd.read_parquet(Path(diverse[1].folder("optima", name)) / "states.parquet")
