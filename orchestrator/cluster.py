@@ -68,7 +68,7 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
     except (ConnectionError, AuthenticationError) as error:
         raise RequestError(
             f"RAY_ADDRESS {address}: expected a Ray cluster that takes the token of this machine, found none; give "
-            " ~/.ray/auth_token the token of the cluster, and set RAY_AUTH_MODE=token. Ray says: "
+            "~/.ray/auth_token the token of the cluster, and set RAY_AUTH_MODE=token. Ray says: "
             f"{in_a_line(error)}"
         ) from None
     here = ray.cluster_resources()

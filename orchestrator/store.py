@@ -232,6 +232,7 @@ class Store(Files):
         yield from self._whole([(kind, name) for kind in kinds or KINDS for name in self.names(kind)])
 
     def _whole(self, places: Sequence[tuple[Kind, str]]) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
+        """Those that have a sound card, with it."""
         with ThreadPoolExecutor(READERS) as pool:
             read = map if self.local else pool.map
             for (kind, name), card in zip(places, read(lambda place: self._sound_card(*place), places), strict=True):
