@@ -158,7 +158,7 @@ class WGANConfig(SystemSettings):
         self._average(system, 1 - self.averaging if batch.done else 1.0)
         fake = fake.detach()
         return {
-            "distance": distance,
+            "wasserstein_distance": distance,
             "penalty": penalty,
             "physical": physical,
             "charges_kept": self.label_checks(fake, here)["charges_kept"].mean(),
