@@ -187,7 +187,7 @@ def through_ray(config: TrainConfig, store: Store, rounds: int, steps: int) -> T
 
     connect(1)
     started = time.perf_counter()
-    for _ in run_distributed(work, Resources(), lambda: None):
+    for _ in run_distributed(work, store, Resources(), lambda: None, lambda: None):
         pass
     whole = time.perf_counter() - started
     pairs = json.loads(store.read_file("seconds.json") or b"")

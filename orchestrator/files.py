@@ -116,7 +116,8 @@ class Files:
         """A folder's fault is one of the request; an object store that does not answer may do so later."""
         if not self.local:
             return error
-        return RequestError(f"{self.path}/{path}: cannot be read: {error.strerror or in_a_line(error)}")
+        where = cut(f"{self.path}/{path}", 200)
+        return RequestError(f"{where}: cannot be read: {error.strerror or in_a_line(error)}")
 
     def read_json(self, path: str) -> dict[str, Any] | None:
         """Keys and values of a file that is of no value if it is damaged: None where it is, or where there is none."""

@@ -296,6 +296,12 @@ def _listed_in(card: dict[str, Any]) -> list[Any]:
     return [*files, *(entry["at"] for entry in entries if "at" in entry), *(entry.get("file") for entry in shards)]
 
 
+def bytes_of(entry: dict[str, Any]) -> int:
+    """The size of a file that a card lists; 0 where it says none that a file could have."""
+    size = entry.get("bytes")
+    return size if type(size) is int and 0 <= size < 2**63 else 0
+
+
 def _is_below(file: Any) -> bool:
     """Whether this is the name of a file in the folder that it is named in."""
     return isinstance(file, str) and not file.startswith("/") and ".." not in file.split("/")

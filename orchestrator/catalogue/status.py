@@ -17,6 +17,7 @@ from physics.registry import printable
 Unfinished = tuple[Kind, str, dict[str, Any]]
 COLUMNS = ("name", "state", "done", "rate, time left", "by", "since", "last sign of life", "try", "cause")
 WATCH_SECONDS = 2.0
+LARGEST = 1e15  # number in a record
 
 
 def register(app: typer.Typer) -> None:
@@ -133,7 +134,7 @@ def pace(record: dict[str, Any]) -> dict[str, float]:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    return float(value) if isinstance(value, int | float) and abs(value) < LARGEST else 0.0
 
 
 def progress_text(record: dict[str, Any]) -> str:

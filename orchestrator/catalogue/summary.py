@@ -9,6 +9,7 @@ from typing import Any
 from nets.words import words
 from orchestrator.catalogue.lineage import Card, kind_of, parents_of
 from orchestrator.html import figure_text
+from orchestrator.store import bytes_of
 from physics.masks import is_mask, sites_text
 from physics.registry import printable
 
@@ -38,8 +39,7 @@ def local_time(when: Any) -> str:
 
 def size(card: Card) -> int:
     """Bytes of the files that a card lists."""
-    said = [entry.get("bytes") for entry in [*card.get("files", {}).values(), *card.get("shards", [])]]
-    return sum(count for count in said if type(count) is int)
+    return sum(map(bytes_of, [*card.get("files", {}).values(), *card.get("shards", [])]))
 
 
 def size_text(count: float) -> str:

@@ -41,12 +41,14 @@ def mapped(path: str, sha256: str) -> mmap.mmap:
         status = Path(path).stat()
         found = _hashed(path, status.st_ino, status.st_size, status.st_mtime_ns)
     except FileNotFoundError:
-        raise RequestError(f"{path}: missing, though its card lists it; the same request makes it again") from None
+        raise RequestError(
+            f"{cut(path, 200)}: missing, though its card lists it; the same request makes it again"
+        ) from None
     except (OSError, ValueError) as error:
-        raise RequestError(f"{path}: damaged: {in_a_line(error)}") from None
+        raise RequestError(f"{cut(path, 200)}: damaged: {in_a_line(error)}") from None
     if found != sha256:
         raise RequestError(
-            f"{path}: damaged: {len(content)} bytes that do not match its checksum; "
+            f"{cut(path, 200)}: damaged: {len(content)} bytes that do not match its checksum; "
             "without it, the same request makes it again"
         )
     return content

@@ -26,7 +26,7 @@ from orchestrator.data.mapping import cached, limit, mapped
 from orchestrator.data.request import of_card
 from orchestrator.errors import RequestError
 from orchestrator.files import in_a_line
-from orchestrator.store import Store
+from orchestrator.store import Store, bytes_of
 from physics.model import SpinModel
 from physics.sampler import Samples
 
@@ -195,13 +195,13 @@ def read(name: str, store: Store, manifest: dict[str, Any] | None = None) -> Spi
             np.frombuffer(content, np.uint8, size * entry["rows"], entry["spins_at"]).reshape(entry["rows"], -1)
             for content, entry in zip(contents, records(card), strict=True)
         ]
-    except ValueError:
+    except (ValueError, OverflowError):
         raise RequestError(f"{store.folder('datasets', name)}: damaged: its shards do not fit its card") from None
     return Spins(shards, state)
 
 
 def _shard(name: str, store: Store, entry: dict[str, Any]) -> Shard:
-    return Shard(store.inside("datasets", name, entry["file"]), entry["sha256"], entry.get("bytes", 0))
+    return Shard(store.inside("datasets", name, entry["file"]), entry["sha256"], bytes_of(entry))
 
 
 def whole_card(name: str, store: Store) -> dict[str, Any]:

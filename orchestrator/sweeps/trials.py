@@ -144,8 +144,15 @@ def _in_workers(trial: Trial, config: SweepConfig, store: Store, report: Reporte
         make_here(trial.training.dataset, store)
         follow(trial, lambda training: loop.make(training, store, device)[1])
 
+    def look() -> tuple[list[tuple[str, Card]], TrainConfig | None]:
+        return follow(trial, found)
+
+    def reached() -> tuple[int, int]:
+        made, following = look()
+        return len(made), loop.steps_done(following, store) if following else 0
+
     next_training: TrainConfig | None = trial.training
-    for trained, next_training in run_distributed(work, store, config.resources, lambda: follow(trial, found)):  # noqa: B007
+    for trained, next_training in run_distributed(work, store, config.resources, look, reached):  # noqa: B007
         for name, card in trained[len(report.made) :]:
             report(name, card)
     if next_training is not None:

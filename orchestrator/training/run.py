@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 from ray.exceptions import RayActorError
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, WorkerGroupError
 from ray.train.torch import TorchTrainer, get_device
 
 from nets.training import DivergedError
@@ -35,14 +34,19 @@ Work = Callable[[torch.device], Any]
 T = TypeVar("T")
 
 
-def run_distributed(work: Work, store: Store, resources: Resources, look: Callable[[], T]) -> Iterator[T]:
+def run_distributed(
+    work: Work, store: Store, resources: Resources, look: Callable[[], T], reached: Callable[[], Any]
+) -> Iterator[T]:
     """Run ``work`` in workers of Ray Train, and yield what ``look`` sees in the store, every second and at the end.
 
     A worker that dies is replaced and the group starts ``work`` again, so that has to go on from what it has stored.
     The same holds for Ray Train's controller.  What ``work`` raises by itself it has left in its record.
 
+    Args:
+        reached: how far ``work`` has come in the store; deaths before it went farther do not count.
+
     Raises:
-        FailedError: workers, or the controller, died too often.
+        FailedError: workers, or the controller, died too often without coming farther.
     """
 
     def worker() -> None:
@@ -54,27 +58,36 @@ def run_distributed(work: Work, store: Store, resources: Resources, look: Callab
     failed: list[Exception] = []
 
     def fit() -> None:
-        for tries in itertools.count():
+        deaths, before = 0, reached()
+        while True:
             try:
                 with tempfile.TemporaryDirectory(prefix="orch-train-") as scratch:
                     _trainer(worker, resources, scratch).fit()
                 return
-            except RayActorError as error:
-                if tries == RETRIES:
-                    failed.append(error)
-                    return
-                log("the controller of Ray Train died; it is started again")
-            except Exception as error:
-                failed.append(error)
-                return
+            except (RayActorError, TrainingFailedError) as error:
+                of_workers, now = isinstance(error, WorkerGroupError), reached()
+                deaths = (RETRIES + 1 if of_workers else deaths + 1) if now == before else 0
+                before = now
+                if deaths > RETRIES:
+                    raise
+                who = "workers of Ray Train died; they are" if of_workers else "the controller of Ray Train died; it is"
+                log(f"{who} started again")
 
-    training = threading.Thread(target=fit, daemon=True)  # which an interrupt does not wait for
+    def kept() -> None:
+        try:
+            fit()
+        except Exception as error:
+            failed.append(error)
+
+    training = threading.Thread(target=kept, daemon=True)  # which an interrupt does not wait for
     training.start()
     while training.is_alive():
         training.join(LOOK_SECONDS)
         yield look()
     if failed:
-        raise FailedError(f"workers of Ray Train died {RETRIES + 1} times: {in_a_line(failed[0])}")
+        raise FailedError(
+            f"workers of Ray Train died {RETRIES + 1} times without coming farther: {in_a_line(failed[0])}"
+        )
 
 
 def _trainer(worker: Callable[[], None], resources: Resources, scratch: str) -> TorchTrainer:
@@ -134,7 +147,8 @@ def _trained(config: TrainConfig, store: Store) -> dict[str, Any] | None:
         task = bar.add_task("steps", total=config.steps, completed=done, note="")
         work = partial(loop.make, config, store, page=True)
         look = partial(newest_try, store, "models", name)
-        for number, record in run_distributed(work, store, config.resources, look):
+        reached = partial(loop.steps_done, config, store)
+        for number, record in run_distributed(work, store, config.resources, look, reached):
             if number <= before:
                 continue
             if number > max(tries, before + 1):

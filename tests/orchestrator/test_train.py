@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import torch
 import yaml
 from driving import HYBRID as CONFIG
 from driving import SETTINGS, contents, kill_when, orch, workers_below
+from ray.train import ControllerError, WorkerGroupError
 from safetensors.torch import save as save_tensors
 from typer.testing import CliRunner
 
@@ -104,6 +106,32 @@ def test_a_killed_controller_is_started_again_and_the_training_ends_at_the_same_
     printed = capsys.readouterr().err
     assert "the controller of Ray Train died; it is started again" in printed
     assert "Traceback" not in printed
+
+
+class Dying:
+    """A trainer of Ray Train that raises errors one after the other, then ends."""
+
+    def __init__(self, errors):
+        self.errors = iter(errors)
+
+    def fit(self):
+        if error := next(self.errors, None):
+            raise error
+
+
+@pytest.mark.parametrize("error", [WorkerGroupError("killed", {}), ControllerError(RuntimeError("killed"))], ids=type)
+def test_deaths_before_a_training_went_farther_do_not_count(error, store, monkeypatch):
+    trainer, steps = Dying([error] * 20), itertools.count()
+    monkeypatch.setattr(run, "_trainer", lambda *of: trainer)
+    monkeypatch.setattr(run, "LOOK_SECONDS", 0.01)
+    for _ in run.run_distributed(print, store, Resources(), lambda: None, lambda: next(steps)):
+        pass
+    assert next(trainer.errors, None) is None
+    with pytest.raises(FailedError, match="died 4 times without coming farther: Training failed due to"):
+        trainer = Dying([error] * 20)
+        for _ in run.run_distributed(print, store, Resources(), lambda: None, lambda: 7):
+            pass
+    assert len(list(trainer.errors)) == (19 if isinstance(error, WorkerGroupError) else 16)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from orchestrator.store import KINDS, Store
 pytestmark = pytest.mark.slow
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "120"))
-NODES, ENDS, HANGS = 4, 3, 600.0  # a driver is ended so often at most; seconds
+NODES, ENDS, KILLS, HANGS = 4, 3, 6, 600.0  # drivers and others that are ended at most, of a command; seconds
 DISTURBANCES = ["driver killed", "Ctrl-C", "worker killed", "node killed"]
 
 
@@ -89,8 +89,8 @@ def disturbed(command: list[str], nodes: Nodes, chance: random.Random, witness: 
         begun = time.monotonic()
         due, ended = begun + chance.uniform(2, 12), False
         while driver.poll() is None:
-            if time.monotonic() > due and not ended:
-                ends = done["driver killed"] + done["Ctrl-C"]
+            ends, kills = (sum(done[what] for what in part) for part in (DISTURBANCES[:2], DISTURBANCES[2:]))
+            if time.monotonic() > due and not ended and kills < KILLS:
                 what = chance.choice(DISTURBANCES if ends < ENDS else DISTURBANCES[2:])
                 done[what] += nodes.disturb(what, driver, chance)
                 ended = what in DISTURBANCES[:2]
