@@ -35,6 +35,7 @@ REMOTE_BEAT_SECONDS = 10.0  # on an object store, which counts each
 STALE_SECONDS = 40.0
 POLL_SECONDS = 0.5
 STOP_SECONDS = 60.0
+LARGEST = 1e15  # number in a record
 TRY = re.compile(r"try-\d{4}\.json")
 RUNNING = "running"
 
@@ -219,8 +220,13 @@ def newest_try(store: Store, kind: Kind, name: str) -> tuple[int, Record]:
     if not tries:
         return 0, {}
     record = store.read_json(f"{store.work(kind, name)}/{tries[-1]}") or {}
-    whole = all(isinstance(record.get(key), int | float) for key in ("pid", "process_started", "started", "beat"))
+    whole = all(is_number(record.get(key)) for key in ("pid", "process_started", "started", "beat"))
     return int(tries[-1][4:8]), record if whole else {}
+
+
+def is_number(value: Any) -> bool:
+    """Whether a record says a number that a time or a process may have."""
+    return isinstance(value, int | float) and abs(value) < LARGEST
 
 
 def tries(store: Store, kind: Kind, name: str) -> list[Record]:

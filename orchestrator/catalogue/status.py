@@ -17,7 +17,6 @@ from physics.registry import printable
 Unfinished = tuple[Kind, str, dict[str, Any]]
 COLUMNS = ("name", "state", "done", "rate, time left", "by", "since", "last sign of life", "try", "cause")
 WATCH_SECONDS = 2.0
-LARGEST = 1e15  # number in a record
 
 
 def register(app: typer.Typer) -> None:
@@ -134,7 +133,9 @@ def pace(record: dict[str, Any]) -> dict[str, float]:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and abs(value) < LARGEST else 0.0
+    from orchestrator.lease import is_number
+
+    return float(value) if is_number(value) else 0.0
 
 
 def progress_text(record: dict[str, Any]) -> str:
