@@ -327,7 +327,7 @@ def checkpoint_step(content: bytes) -> int:
     """Steps done by a :func:`checkpoint`; 0 if it is damaged."""
     try:
         return int(_metadata(content)["step"])
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError):
         return 0
 
 

@@ -33,7 +33,7 @@ HYBRID = TrainConfig.model_validate(SETTINGS)
 
 
 TIMES = "created", "host", "seconds", "cpu_seconds", "checksum", "report.html", "request.yaml", "optuna.db"
-AS_LONG = "rivals", "rivals.parquet"  # of a search, which get the CPU time that it took
+AS_LONG = "rivals", "rivals.parquet", "rivals.png"  # of a search, which get the CPU time that it took
 
 
 def contents(store: Store, folder: str) -> dict[str, bytes]:
