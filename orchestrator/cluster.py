@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import os
 import re
+import signal
 import socket
 import sys
 import sysconfig
@@ -50,6 +52,7 @@ def connect(cpus: float = 0, gpus: float = 0) -> None:
     """
     if ray.is_initialized():
         return
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # before Ray's own end, where it would be a traceback
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = os.environ.get("RAY_ADDRESS") or find_bootstrap_address(None) or "local"
