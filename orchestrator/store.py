@@ -229,7 +229,10 @@ class Store(Files):
 
     def cards(self, *kinds: Kind) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
         """All artifacts of the given kinds (of every kind, if none is named) that are whole; a damaged one is said."""
-        yield from self._whole([(kind, name) for kind in kinds or KINDS for name in self.names(kind)])
+        yield from self._whole(self._places(kinds))
+
+    def _places(self, kinds: Sequence[Kind]) -> list[tuple[Kind, str]]:
+        return [(kind, name) for kind in kinds or KINDS for name in self.names(kind)]
 
     def _whole(self, places: Sequence[tuple[Kind, str]]) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
         """Those that have a sound card, with it."""
@@ -256,7 +259,7 @@ class Store(Files):
         kind, slash, rest = text.partition("/")
         if slash and kind in (kinds or KINDS):
             kinds, text = (kind,), rest
-        known = [(kind, name) for kind in kinds or KINDS for name in self.names(kind)]
+        known = self._places(kinds)
         matching = [entry for entry in known if entry[1] == text]
         ends = [entry for entry in known if text and (entry[1].startswith(text) or entry[1].endswith(text))]
         found = list(self._whole(matching)) or list(self._whole(ends))

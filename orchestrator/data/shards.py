@@ -224,10 +224,10 @@ def columns(
         RequestError: the data set is not whole, a shard is damaged, or there is no such column.
     """
     tables, listed = [], [_shard(name, store, entry) for entry in records(manifest or whole_card(name, store))]
-    content = _reader(store, listed)
+    fetch = None if store.local else _reader(store, listed)
     for shard in listed:
         try:
-            with Path(shard.path).open("rb") if store.local else pa.BufferReader(content(shard)) as file:
+            with Path(shard.path).open("rb") if fetch is None else pa.BufferReader(fetch(shard)) as file:
                 known = [column for column in pq.read_schema(file).names if column not in ("index", "spins")]
                 for column in wanted or ():
                     if column not in known:

@@ -197,8 +197,8 @@ def evaluate(config: SampleConfig, names: Sequence[str], store: Store, gpu: bool
 
 
 def _judged(config: SampleConfig, models: list[TrainedModel], store: Store, gpu: bool, held: Lease) -> artifact.Found:
-    first = next((trained for trained in models if trained.settings.labels), models[0])
-    ways, conditional = _ways(config, models), {trained.name for trained in models if trained.settings.labels}
+    conditional = {trained.name: trained for trained in models if trained.settings.labels}
+    first, ways = [*conditional.values(), *models][0], _ways(config, models)
     there = held_out(models)
     known = config.model_copy(update={"n": min(config.n, there // 2)})
     said = []
@@ -211,8 +211,8 @@ def _judged(config: SampleConfig, models: list[TrainedModel], store: Store, gpu:
     rows_of = {HELD_OUT: {"model": "", "system": HELD_OUT, "steps": 0}}
     for trained, way in ways:
         name = f"{trained.name} {way.steps or ''}".strip()
-        asked = known if trained.settings.labels else config  # the labels of each configuration are asked for once
-        ensembles[name] = Piece(trained.name, way.model_copy(update={"n": asked.n}), 0)
+        n = known.n if trained.name in conditional else config.n  # the labels of each configuration are asked for once
+        ensembles[name] = Piece(trained.name, way.model_copy(update={"n": n}), 0)
         rows_of[name] = {"model": trained.name, "system": trained.settings.label, "steps": way.steps}
     rows_of[NOISY] = {"model": "", "system": NOISY, "steps": 0}
 

@@ -144,8 +144,7 @@ def _in_workers(trial: Trial, config: SweepConfig, store: Store, report: Reporte
         make_here(trial.training.dataset, store)
         follow(trial, lambda training: loop.make(training, store, device)[1])
 
-    def look() -> tuple[list[tuple[str, Card]], TrainConfig | None]:
-        return follow(trial, found)
+    look = partial(follow, trial, found)
 
     def reached() -> tuple[int, int]:
         made, following = look()
