@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
@@ -120,20 +120,13 @@ def fit(
     """
     if batch % workers() or batch > len(data):
         raise ValueError(f"batch: expected a multiple of {workers()} workers and at most {len(data)}, found {batch}")
-    epoch_steps = len(data) // batch
-    epoch, order, counted = -1, torch.empty(0), 0
     total: dict[str, Tensor] = {}
-    windows = [*history]
+    counted, windows = 0, [*history]
     falls, end = _fall_of_rates(system, windows, schedule, steps.stop)
     system.mode(training=True)
-    for number in steps:
+    for number, rows in _batches(len(data), batch, steps, seed):
         if number >= end:
             break
-        if number // epoch_steps != epoch:
-            epoch = number // epoch_steps
-            order = torch.randperm(len(data), generator=_generator(seed, 0, epoch))
-        first = number % epoch_steps * batch
-        rows = order[first : first + batch][rank() :: workers()]
         draw = _noise(_generator(seed, 1, number), system.device)
         shown = data.rows(rows, system.device)._replace(done=number / steps.stop)
         if augment:
@@ -152,6 +145,17 @@ def fit(
             progress(number + 1, losses)
             system.mode(training=True)
             total, counted = {}, 0
+
+
+def _batches(n: int, batch: int, steps: range, seed: int) -> Iterator[tuple[int, Tensor]]:
+    """Number of each step and the rows of its batch that this worker takes, of ``n`` in a new order each epoch."""
+    epoch, order, epoch_steps = -1, torch.empty(0), n // batch
+    for number in steps:
+        if number // epoch_steps != epoch:
+            epoch = number // epoch_steps
+            order = torch.randperm(n, generator=_generator(seed, 0, epoch))
+        first = number % epoch_steps * batch
+        yield number, order[first : first + batch][rank() :: workers()]
 
 
 def settled_step(steps: Sequence[float], losses: Sequence[float], first: float = 0.0) -> int | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +42,7 @@ for room in (
 
 OURS = nets, physics, search  # imported before a person's folder can shadow them
 INTERRUPTED = 130  # what newer typers return after Ctrl-C; older ones raise Abort
+AGAIN = 0.1  # seconds after which a Ctrl-C comes again that met a callback
 
 
 DEBUG = "--debug"
@@ -52,6 +55,7 @@ def everywhere(debug: Annotated[bool, typer.Option(DEBUG, help="Show where an er
 
 def main() -> None:
     """Exit codes: 0 done, 2 the request is wrong, 1 anything else."""
+    sys.unraisablehook = interrupt_again
     sys.path.append(str(Path.cwd()))  # for a person's own module:Class; our packages are imported by now
     arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
     try:
@@ -65,6 +69,14 @@ def main() -> None:
         message, code = told(error)
         print(*(cut(line, LONGEST) for line in message.splitlines()), sep="\n", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def interrupt_again(lost: Any) -> None:
+    """Send Ctrl-C once more if Python has dropped it, as in a callback of a compiler; print what else it drops."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def told(error: BaseException) -> tuple[str, int]:

@@ -22,12 +22,15 @@ from physics.registry import printable
 
 SHOWN_AFTER = 2.0  # seconds: what takes less needs no bar
 
+Show = Callable[..., None]  # is told how much is done, of how much, and a note
+Report = Callable[[int, int, str, str], None]  # as orchestrator.lease.Lease.report
+
 console = Console(stderr=True, highlight=False)
 _kept: list[Callable[[], str]] = []
 
 
-def progress() -> Progress:
-    """A bar with a count, a rate of the caller's wording, and the time gone and left."""
+def _bar() -> Progress:
+    """A bar with a count, a note of the caller's wording, and the time gone and left."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(20),
@@ -41,16 +44,29 @@ def progress() -> Progress:
 
 
 @contextlib.contextmanager
-def counted(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A function that is told how much is done and of how much, and shows it as a bar if it takes long."""
-    bar, started = progress(), time.monotonic()
-    task = bar.add_task(what, note="")
+def counted(
+    unit: str, report: Report | None = None, *, name: str = "", done: int = 0, total: int | None = None
+) -> Iterator[Show]:
+    """A function that is told how much is done, of how much, and a note: it shows and reports that.
 
-    def show(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
+    Args:
+        unit: of what is counted.
+        report: is told the same, with the unit.
+        name: of the bar, else the unit.
+        done, total: at the start.  Of a known total a bar is shown at once, else if the work takes long.
+    """
+    bar, started = _bar(), time.monotonic()
+    task = bar.add_task(name or unit, completed=done, total=total, note="")
+
+    def show(done: int, total: int, note: str = "") -> None:
+        bar.update(task, completed=done, total=total, note=note)
         if time.monotonic() - started > SHOWN_AFTER:
             bar.start()
+        if report is not None:
+            report(done, total, unit, note)
 
+    if total is not None:
+        bar.start()
     try:
         yield show
     finally:

@@ -14,7 +14,7 @@ from nets.alignment import EDGES, Alignment, reconstructed
 from nets.sampling import decode, noise_of, prior
 from orchestrator.analysis.artifact import Found
 from orchestrator.analysis.request import FieldConfig
-from orchestrator.console import counted
+from orchestrator.console import Report, counted
 from orchestrator.data import shards
 from orchestrator.page import Section
 from orchestrator.training.selection import told_apart
@@ -35,7 +35,7 @@ class Ensemble(NamedTuple):
     spins: Callable[[slice], Tensor]
 
 
-def field(config: FieldConfig, models: Sequence[TrainedModel]) -> Found:
+def field(config: FieldConfig, models: Sequence[TrainedModel], report: Report | None = None) -> Found:
     """Maps of S . h and distributions of the angle between spin and field, of data and of what each model makes.
 
     The data are the last configurations, which were not trained on as far as the validation goes.
@@ -47,7 +47,7 @@ def field(config: FieldConfig, models: Sequence[TrainedModel]) -> Found:
     labels = told_apart(models) if len(models) > 1 else [first.settings.label]
     ensembles = [*_ensembles(config, n, models, labels)]
     found: list[Alignment] = []
-    with counted("configurations") as show:
+    with counted("configurations", report) as show:
         for ensemble in ensembles:
             blocks = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
             found.append(Alignment.joined([Alignment.of(ensemble.spins(rows), first.model) for rows in blocks]))

@@ -17,6 +17,7 @@ from nets.words import words
 from orchestrator.analysis.artifact import Found
 from orchestrator.analysis.request import LineConfig
 from orchestrator.analysis.states import code_of
+from orchestrator.console import Report
 from orchestrator.page import Section
 from orchestrator.training.selection import told_apart
 from orchestrator.training.trained import TrainedModel
@@ -58,7 +59,7 @@ class Line(NamedTuple):
         return float(self.energy.max() - max(self.energy[0], self.energy[-1]))
 
 
-def interpolate(config: LineConfig, models: Sequence[TrainedModel]) -> Found:
+def interpolate(config: LineConfig, models: Sequence[TrainedModel], report: Report | None = None) -> Found:
     """States along straight lines between codes, with their observables and defects, and the barrier of each line.
 
     Source: E-VAE (2021), figure 4; VAE-GAN hybrid (2023), figure 5.
@@ -67,17 +68,19 @@ def interpolate(config: LineConfig, models: Sequence[TrainedModel]) -> Found:
         RequestError: there is no such state, or it is of another lattice than the models'.
     """
     labels = told_apart(models) if len(models) > 1 else [""]
-    lines = [one for trained, label in zip(models, labels, strict=True) for one in _lines(config, trained, label)]
+    lines = [
+        one for trained, label in zip(models, labels, strict=True) for one in _lines(config, trained, label, report)
+    ]
     table = pd.concat([found.table for found in lines], ignore_index=True)
     if len(models) == 1:
         return Found(_figures(lines, models[0]), table.drop(columns="model"), _one_by_one(config, lines, models[0]))
     return Found(_figures(lines, models[0]), table, _side_by_side(config, lines, models[0]))
 
 
-def _lines(config: LineConfig, trained: TrainedModel, label: str) -> list[Line]:
+def _lines(config: LineConfig, trained: TrainedModel, label: str, report: Report | None) -> list[Line]:
     """The lines of one model."""
     labels = repeated(trained.labels(1), config.points)
-    codes, left = zip(*(code_of(text, config, trained) for text in config.states), strict=True)
+    codes, left = zip(*(code_of(text, config, trained, report) for text in config.states), strict=True)
     made = []
     for number in range(1, len(codes)):
         spins = decode(trained.decoder, line(torch.stack(codes[number - 1 : number + 1]), config.points), labels)

@@ -20,7 +20,7 @@ from orchestrator.analysis.artifact import Found
 from orchestrator.analysis.lines import interpolate
 from orchestrator.analysis.request import InvertConfig, MapConfig
 from orchestrator.analysis.states import inverted
-from orchestrator.console import counted
+from orchestrator.console import Report, counted
 from orchestrator.errors import RequestError
 from orchestrator.evaluation.request import SampleConfig
 from orchestrator.lease import Lease
@@ -42,7 +42,7 @@ ON_THE_WAY = (
 )
 
 
-def latent_map(config: MapConfig, trained: TrainedModel) -> Found:
+def latent_map(config: MapConfig, trained: TrainedModel, report: Report | None = None) -> Found:
     """Energy, defects and discriminator logit over a plane of codes, and three states across its steepest barrier.
 
     Source: VAE-GAN hybrid (2023), figure 3.
@@ -55,7 +55,7 @@ def latent_map(config: MapConfig, trained: TrainedModel) -> Found:
     ticks = torch.linspace(-config.reach, config.reach, config.points)
     judge = trained.discriminator if trained.settings.discriminator else None
     try:
-        with counted("points") as show:
+        with counted("points", report) as show:
             found = search.latent_map(
                 trained.decoder, model, origin, config.axes, ticks, trained.labels(1), judge, show
             )
@@ -84,7 +84,7 @@ def latent_map(config: MapConfig, trained: TrainedModel) -> Found:
     return Found(found.figures, found.table, sections)
 
 
-def watch_ddls(config: SampleConfig, trained: TrainedModel) -> Found:
+def watch_ddls(config: SampleConfig, trained: TrainedModel, report: Report | None = None) -> Found:
     """Samples on their way uphill in the discriminator: defects, energy, logit, and where Grad-CAM sees fakes.
 
     Source: VAE-GAN hybrid (2023), figure 4.
@@ -96,7 +96,7 @@ def watch_ddls(config: SampleConfig, trained: TrainedModel) -> Found:
         raise RequestError(f"--steps {config.steps}: expected at least 1")
     model, noise = trained.model, torch.Generator().manual_seed(config.seed) if config.langevin else None
     codes, labels = torch.from_numpy(prior(config.n, trained.settings.latent, config.seed)), trained.labels(config.n)
-    with counted("steps") as show:
+    with counted("steps", report) as show:
         found = search.watch_refinement(
             trained.decoder,
             trained.discriminator,
@@ -130,7 +130,7 @@ def watch_ddls(config: SampleConfig, trained: TrainedModel) -> Found:
     return Found(figures, found.table, sections)
 
 
-def inverse_map(config: InvertConfig, trained: TrainedModel) -> Found:
+def inverse_map(config: InvertConfig, trained: TrainedModel, report: Report | None = None) -> Found:
     """The code that decodes to a given state, as near as the model comes to it.
 
     Source: E-VAE (2021), "Inverse mapping".
@@ -139,7 +139,7 @@ def inverse_map(config: InvertConfig, trained: TrainedModel) -> Found:
         RequestError: there is no such state, or it is of another lattice than the model's.
     """
     model = trained.model
-    code, losses, target = inverted(config.state, config, trained)
+    code, losses, target = inverted(config.state, config, trained, report)
     states = torch.stack((target, decode(trained.decoder, code[None], trained.labels(1))[0]))
     rows = measure(states, model)
     figures = {"reconstruction": losses[-1].item(), "code_length": code.norm().item() / len(code) ** 0.5}
@@ -170,12 +170,15 @@ def _not_met(left: float, model: SpinModel) -> list[str]:
     ]
 
 
-ANALYSES: dict[str, Callable[[Any, TrainedModel], Found]] = {
+ANALYSES: dict[str, Callable[[Any, TrainedModel, Report], Found]] = {
     "map": latent_map,
     "ddls": watch_ddls,
     "invert": inverse_map,
 }
-OF_SEVERAL: dict[str, Callable[[Any, Sequence[TrainedModel]], Found]] = {"interpolate": interpolate, "field": field}
+OF_SEVERAL: dict[str, Callable[[Any, Sequence[TrainedModel], Report], Found]] = {
+    "interpolate": interpolate,
+    "field": field,
+}
 
 
 def run(
@@ -192,7 +195,9 @@ def run(
     names = [of] if isinstance(of, str) else list(of)
     models = alike(names, store)
 
-    def analyse(_: Lease) -> Found:
-        return OF_SEVERAL[kind](config, models) if kind in OF_SEVERAL else ANALYSES[kind](config, *models)
+    def analyse(held: Lease) -> Found:
+        if kind in OF_SEVERAL:
+            return OF_SEVERAL[kind](config, models, held.report)
+        return ANALYSES[kind](config, models[0], held.report)
 
     return artifact.run(kind, config, names, store, models[0].model, analyse, subject)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nets.sampling import prior
 from orchestrator.analysis.request import Inversion
-from orchestrator.console import counted
+from orchestrator.console import Report, counted
 from orchestrator.data import interchange
 from orchestrator.errors import RequestError
 from orchestrator.store import Store
@@ -45,7 +45,7 @@ def _is_number(digits: str) -> bool:
     return digits.isdecimal() and len(digits) < 10
 
 
-def code_of(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, float]:
+def code_of(text: str, how: Inversion, trained: TrainedModel, report: Report | None = None) -> tuple[Tensor, float]:
     """The code ``(d,)`` of a state: drawn with "prior:SEED", an optimum's own if found in this model, else inverted.
 
     Beside it the reconstruction loss that the inverse mapping leaves, NaN where there was none.
@@ -63,7 +63,7 @@ def code_of(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, f
         kind, name, card = store.find(text, "datasets", "models", "optima")
         if kind == "optima" and f"models/{trained.name}" in card["parents"]:
             return torch.from_numpy(winner(name, store)["code"]), math.nan
-    code, losses, _ = inverted(text, how, trained)
+    code, losses, _ = inverted(text, how, trained, report)
     return code, losses[-1].item()
 
 
@@ -78,7 +78,7 @@ def _target(text: str, trained: TrainedModel) -> Tensor:
         raise RequestError(str(error)) from None
 
 
-def inverted(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, Tensor, Tensor]:
+def inverted(text: str, how: Inversion, trained: TrainedModel, report: Report | None) -> tuple[Tensor, Tensor, Tensor]:
     """Code, losses and target of a state, from the prior and, where the model has an encoder, from its mean."""
     target = _target(text, trained)
     starts = torch.from_numpy(prior(how.starts, trained.settings.latent, how.seed))
@@ -87,7 +87,7 @@ def inverted(text: str, how: Inversion, trained: TrainedModel) -> tuple[Tensor, 
         if trained.settings.encoder and target.shape[-1] == trained.settings.L:
             with torch.no_grad():
                 starts[0] = trained.encoder.encode(target[None])[0][0]
-        with counted(f"code of {text}") as show:
+        with counted("iterations", report, name=f"code of {text}") as show:
             labels = trained.labels(1)
             code, losses = invert(trained.decoder, target, starts, how.iterations, how.learning_rate, labels, show)
     except ValueError as error:

@@ -18,7 +18,7 @@ import torch
 from pyarrow import ArrowInvalid
 
 from orchestrator.cluster import Pool, connect
-from orchestrator.console import log, on_interrupt, progress
+from orchestrator.console import counted, log, on_interrupt
 from orchestrator.data import spectrum
 from orchestrator.data.request import DatasetConfig
 from orchestrator.data.shards import columns, encode, is_whole, read, record, records, shard_file, whole_card
@@ -257,18 +257,17 @@ def _sample(
     kept = on_interrupt(lambda: f"{before + made} of {total} configurations of {config.name}")
     pool: Pool[list[range], list[dict[str, Any]]]
     pool = Pool(config.name, partial, (make_shards, config, store, device), len(queue), actors, device == "gpu")
-    with kept, progress() as bar, pool:
-        task = bar.add_task(sampler.name, total=total, completed=before, note="")
+    report = None if held is None else held.report
+    with kept, counted("configurations", report, name=sampler.name, done=before, total=total) as show, pool:
         for _, entries in pool.map(queue):
             _check_shared(config, store, entries[0]["file"])
             found += entries
             rows = sum(entry["rows"] for entry in entries)
             made += rows
             note = f"{made / (time.monotonic() - started):.1f} configurations/s"
-            bar.update(task, advance=rows, note=note)
             if held is not None:
                 listed = _listed(config, store, found, device, listed)
-                held.report(before + made, total, "configurations", note)
+            show(before + made, total, note)
     seconds = time.monotonic() - started
     return found, (
         f"{made} of {total} configurations in the last run, {seconds:.1f} s on {pool.most} {device.upper()} actors: "

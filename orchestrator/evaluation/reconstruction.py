@@ -15,7 +15,7 @@ from nets.metrics import measure
 from nets.sampling import decode, prior
 from orchestrator.analysis import artifact
 from orchestrator.cluster import Pool, connect
-from orchestrator.console import log, on_interrupt, progress
+from orchestrator.console import counted, log, on_interrupt
 from orchestrator.errors import RequestError
 from orchestrator.evaluation.request import ReconstructConfig
 from orchestrator.lease import Lease
@@ -124,14 +124,12 @@ def _reconstructed(config: ReconstructConfig, trained: TrainedModel, store: Stor
     parts: dict[int, tuple[np.ndarray, int]] = {}
     with (
         on_interrupt(lambda: "nothing of these fields"),
-        progress() as bar,
+        counted("blocks", held.report, total=len(blocks)) as show,
         Pool("fields", maker, (store, trained.name, config), len(blocks)) as pool,
     ):
-        task = bar.add_task("blocks", total=len(blocks), note="")
         for number, part in pool.map(blocks):
             parts[number] = part
-            bar.update(task, advance=1)
-            held.report(len(parts), len(blocks), "blocks")
+            show(len(parts), len(blocks))
     spins = np.concatenate([parts[number][0] for number in blocks])
     codes = sum(parts[number][1] for number in blocks)
     return _found(config, trained.model, spins, codes)._replace(said=said)

@@ -18,7 +18,7 @@ from nets.sampling import CHUNK, ddls, decode, noise_of, prior
 from nets.system import Labels
 from orchestrator.analysis import artifact
 from orchestrator.cluster import Pool, connect
-from orchestrator.console import log, on_interrupt, progress
+from orchestrator.console import Report, counted, log, on_interrupt
 from orchestrator.data import shards
 from orchestrator.errors import RequestError
 from orchestrator.evaluation.page import conditional_sections, evaluation_sections
@@ -138,18 +138,16 @@ def measurer(store: Store, device: str = "cpu") -> Callable[[Piece], Measured | 
 
 
 def _on_actors(
-    what: str, make: Callable[..., Any], store: Store, pieces: list[Piece], gpu: bool, held: Lease | None = None
+    what: str, make: Callable[..., Any], store: Store, pieces: list[Piece], gpu: bool, report: Report | None = None
 ) -> list[Any]:
     """What the function that ``make`` makes of the store and a device says of each block."""
     parts: dict[int, Any] = {}
     arguments = store, "cuda" if gpu else "cpu"
-    with progress() as bar, Pool(what, make, arguments, len(pieces), gpu=gpu) as pool:
-        task = bar.add_task("blocks", total=len(pieces), note="")
+    bar = counted("blocks", report, total=len(pieces))
+    with bar as show, Pool(what, make, arguments, len(pieces), gpu=gpu) as pool:
         for number, part in pool.map(pieces):
             parts[number] = part
-            bar.update(task, advance=1, note=pieces[number].model)
-            if held is not None:
-                held.report(len(parts), len(pieces), "blocks", pieces[number].model)
+            show(len(parts), len(pieces), pieces[number].model)
     return [parts[number] for number in sorted(parts)]
 
 
@@ -250,7 +248,7 @@ def _measured(
     pieces = [whole._replace(number=i) for whole in (*ensembles.values(), training) for i in blocks(whole.config)]
     log(f"{len(ensembles)} ensembles beside the training data, {len(pieces)} blocks")
     with on_interrupt(lambda: "nothing of this evaluation"):
-        parts = iter(_on_actors("evaluation", measurer, store, pieces, gpu, held))
+        parts = iter(_on_actors("evaluation", measurer, store, pieces, gpu, held.report))
         found = {
             name: Measured.joined([next(parts) for _ in blocks(whole.config)]) for name, whole in ensembles.items()
         }

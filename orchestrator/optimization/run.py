@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from orchestrator.cluster import Alone, Pool, connect
-from orchestrator.console import log, on_interrupt, progress
+from orchestrator.console import counted, log, on_interrupt
 from orchestrator.data import shards
 from orchestrator.data.run import SECONDS_PER_UPDATE
 from orchestrator.errors import RequestError
@@ -195,8 +195,8 @@ def _search(
         scores, gradients = zip(*(parts[number] for number in sorted(parts)), strict=True)
         return np.concatenate(scores), None if gradients[0] is None else np.concatenate(gradients)
 
-    with on_interrupt(lambda: f"iteration {kept} of {config.iterations} of {name}"), progress() as bar:
-        task = bar.add_task("iterations", total=config.iterations, completed=len(history.scores), note="")
+    bar = counted("iterations", held.report, done=kept, total=config.iterations)
+    with on_interrupt(lambda: f"iteration {kept} of {config.iterations} of {name}"), bar as show:
         while len(history.scores) < config.iterations:
             started = time.monotonic()
             scores = advance(search, evaluate)
@@ -211,8 +211,7 @@ def _search(
             done = len(history.scores)
             if done in at:
                 history.codes.append(found.codes[0].copy())
-            bar.update(task, advance=1, note=f"best score {best:.5g}")
-            held.report(done, config.iterations, "iterations", f"best score {best:.5g}")
+            show(done, config.iterations, f"best score {best:.5g}")
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save(search, history, store, checkpoint)
                 saved, kept = time.monotonic(), done

@@ -12,7 +12,7 @@ import ray
 from orchestrator.analysis import artifact
 from orchestrator.analysis.artifact import Found
 from orchestrator.cluster import Pool, connect
-from orchestrator.console import log, on_interrupt, progress
+from orchestrator.console import counted, log, on_interrupt
 from orchestrator.errors import FailedError
 from orchestrator.files import in_a_line
 from orchestrator.lease import Lease
@@ -93,14 +93,12 @@ def _searched(
     with (
         Pool(KIND, _searcher, arguments, len(configs), most, cpus=0 if large else 1) as pool,
         on_interrupt(lambda: f"{kept} of {len(configs)} searches, and checkpoints of others"),
-        progress() as bar,
+        counted("searches", held.report, total=len(configs)) as show,
     ):
-        task = bar.add_task("searches", total=len(configs), note="")
         for number, (name, failure) in pool.map(configs):
             names[number], kept = name, kept + (not failure)
             failed += [f"optima/{name}: {failure}"] if failure else []
-            bar.update(task, advance=1, note=failure or name)
-            held.report(kept + len(failed), len(configs), "searches", failure or name)
+            show(kept + len(failed), len(configs), failure or name)
     if failed:
         for line in failed:
             log(line)

@@ -44,6 +44,12 @@ def follow(
     return made, training
 
 
+def reached(trial: Trial, find: Callable[[TrainConfig], Card | None], store: Store) -> tuple[int, int]:
+    """How many trainings of a trial ``find`` has cards of, and at which step the next one is."""
+    made, following = follow(trial, find)
+    return len(made), loop.steps_done(following, store) if following else 0
+
+
 def label(trial: Trial) -> str:
     return ", ".join(f"{key} = {value}" for key, value in trial.point.items())
 
@@ -144,14 +150,9 @@ def _in_workers(trial: Trial, config: SweepConfig, store: Store, report: Reporte
         make_here(trial.training.dataset, store)
         follow(trial, lambda training: loop.make(training, store, device)[1])
 
-    look = partial(follow, trial, found)
-
-    def reached() -> tuple[int, int]:
-        made, following = look()
-        return len(made), loop.steps_done(following, store) if following else 0
-
+    look, farther = partial(follow, trial, found), partial(reached, trial, found, store)
     next_training: TrainConfig | None = trial.training
-    for trained, next_training in run_distributed(work, store, config.resources, look, reached):  # noqa: B007
+    for trained, next_training in run_distributed(work, store, config.resources, look, farther):  # noqa: B007
         for name, card in trained[len(report.made) :]:
             report(name, card)
     if next_training is not None:

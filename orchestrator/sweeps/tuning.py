@@ -5,6 +5,7 @@ Tune's own state is disposable, see :mod:`orchestrator.sweeps.run`.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import tempfile
@@ -16,13 +17,13 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from orchestrator.cluster import RETRIES
-from orchestrator.console import log, progress
+from orchestrator.console import Show, counted, log
 from orchestrator.errors import FailedError
 from orchestrator.lease import Lease
 from orchestrator.store import Store
 from orchestrator.sweeps.proposals import Proposals
 from orchestrator.sweeps.request import SweepConfig, Trial
-from orchestrator.sweeps.trials import label, run_trial
+from orchestrator.sweeps.trials import label, reached, run_trial
 
 TRIAL_BYTES = 600 * 2**20  # of a trial that waits for its workers, with Ray Train's controller
 PENDING = 200  # trials that wait for a place, which an autoscaler sees, at least
@@ -62,7 +63,8 @@ def run_trials(config: SweepConfig, store: Store, held: Lease) -> list[Outcome]:
     log(f"sweep {config.name}: {proposals.total} trials of at most {config.trial.length(config)} trainings")
     _set_up_tune()
     searcher = _Searcher(proposals)
-    with progress() as bar, tempfile.TemporaryDirectory(prefix="orch-tune-") as scratch:
+    bar = counted("trials", held.report, total=proposals.total)
+    with bar as show, tempfile.TemporaryDirectory(prefix="orch-tune-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(trainable, needed),
             tune_config=tune.TuneConfig(
@@ -74,7 +76,7 @@ def run_trials(config: SweepConfig, store: Store, held: Lease) -> list[Outcome]:
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[_Watcher(bar, config, proposals.total, held)],
+                callbacks=[_Watcher(show, config, proposals.total, held)],
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
             ),
         )
@@ -161,25 +163,35 @@ class _Pruning(FIFOScheduler):
 
 
 class _Watcher(tune.Callback):
-    """Moves the bar as trials end, and says what is best so far."""
+    """Moves the bar as trials end, says what is best so far, and forgets the deaths before a trial came farther."""
 
-    def __init__(self, bar: Any, config: SweepConfig, trials: int, held: Lease):
+    def __init__(self, show: Show, config: SweepConfig, trials: int, held: Lease):
+        self.config = config
         self.metric, mode = config.objective
         self.sign = 1 if mode == "min" else -1
-        self.bar, self.trials, self.held = bar, trials, held
-        self.stages = self.done = self.failed = 0
+        self.show, self.trials, self.held = show, trials, held
+        self.done = self.failed = 0
+        self.stages: dict[str, int] = {}
         self.values: dict[str, float] = {}
-        self.task = bar.add_task("trials", total=trials, note="")
+        self.reached: dict[str, tuple[int, int]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks for a restore that is never made; a bar does not pickle
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
-        self.stages += "ended" not in result
+        self.stages[trial.trial_id] = len(result["stages"])
         self.failed += "ended" in result
         self.values[trial.trial_id] = result["values"][0]
         self.held.needs(*(f"models/{name}" for name in result.get("stages", ())))
         self._show(trials)
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        store = self.held.store
+        with contextlib.suppress(Exception):  # a program may raise here too, and ends after four tries
+            now = reached(_trial(self.config, trial.config), lambda one: store.card("models", one.name), store)
+            if now > self.reached.get(trial.trial_id, (0, 0)):
+                trial.run_metadata.num_failures = 0
+            self.reached[trial.trial_id] = now
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self.done += 1
@@ -195,6 +207,5 @@ class _Watcher(tune.Callback):
         best = f"{self.metric} {self.sign * min(known):.4g}, " if known else ""
         running = sum(trial.status == "RUNNING" for trial in trials)
         failed = f", {self.failed} ended early" if self.failed else ""
-        note = f"{best}{self.stages} trainings done, {running} trials running{failed}"
-        self.bar.update(self.task, completed=self.done, note=note)
-        self.held.report(self.done, self.trials, "trials", note)
+        note = f"{best}{sum(self.stages.values())} trainings done, {running} trials running{failed}"
+        self.show(self.done, self.trials, note)

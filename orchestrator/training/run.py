@@ -16,7 +16,7 @@ from ray.train.torch import TorchTrainer, get_device
 
 from nets.training import DivergedError
 from orchestrator.cluster import RETRIES, check_shared, connect
-from orchestrator.console import log, on_interrupt, progress
+from orchestrator.console import counted, log, on_interrupt
 from orchestrator.data.run import make as make_data
 from orchestrator.data.run import plan as plan_data
 from orchestrator.errors import FailedError, RequestError
@@ -143,8 +143,7 @@ def _trained(config: TrainConfig, store: Store) -> dict[str, Any] | None:
     before, _ = newest_try(store, "models", name)
     tries, said = 0, 0
     kept = on_interrupt(lambda: f"the last checkpoint of {name}, at most step {done} of {config.steps}")
-    with kept, progress() as bar:
-        task = bar.add_task("steps", total=config.steps, completed=done, note="")
+    with kept, counted("steps", done=done, total=config.steps) as show:
         work = partial(loop.make, config, store, page=True)
         look = partial(newest_try, store, "models", name)
         reached = partial(loop.steps_done, config, store)
@@ -154,7 +153,7 @@ def _trained(config: TrainConfig, store: Store) -> dict[str, Any] | None:
             if number > max(tries, before + 1):
                 log(f"{name}: a worker died; try {number - before} goes on from the last checkpoint")
             tries, done = number, record.get("done", done)
-            bar.update(task, completed=done, note=record.get("note", ""))
+            show(done, config.steps, record.get("note", ""))
             for text in record.get("said", [])[said:]:
                 log(text)
                 said += 1

@@ -1149,6 +1149,13 @@ MUTANTS += [
         "            pass\n        path.unlink(missing_ok=True)\n    return True",
         "tests/faults/test_cache.py::test_what_another_process_fetches_is_not_thrown_out",
     ),
+    Mutant(
+        "Ctrl-C in a callback dropped",
+        "orchestrator/cli.py",
+        "threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGINT)).start()",
+        "return",
+        "tests/orchestrator/test_interrupt.py",
+    ),
 ]
 
 UNCHANGED = Mutant("nothing", "nets/losses.py", "", "", " ".join(sorted({m.tests for m in MUTANTS})))

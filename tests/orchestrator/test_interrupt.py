@@ -1,5 +1,9 @@
 """What is kept of work that is interrupted, and what a person is told of it."""
 
+import ctypes
+import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -7,6 +11,7 @@ import yaml
 from driving import HYBRID, contents, interrupt_when, orch
 
 from orchestrator import console
+from orchestrator.cli import interrupt_again
 from orchestrator.data import run as data
 from orchestrator.data.request import DatasetConfig
 from orchestrator.lease import records
@@ -28,6 +33,20 @@ def check(code: int, printed: str, said: str) -> None:
 
 def times(folder: Path, pattern: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.glob(pattern)}
+
+
+def test_ctrl_c_in_the_callback_of_a_library_comes_again(monkeypatch, capfd):
+    monkeypatch.setattr(sys, "unraisablehook", interrupt_again)
+    with pytest.raises(KeyboardInterrupt):
+        ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()
+        time.sleep(20)
+    assert not capfd.readouterr().err
+
+
+def test_other_errors_that_python_drops_are_printed(monkeypatch, capfd):
+    monkeypatch.setattr(sys, "unraisablehook", interrupt_again)
+    ctypes.CFUNCTYPE(None)(lambda: 1 // 0)()
+    assert "ZeroDivisionError" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -101,6 +101,15 @@ def test_a_trial_that_raises_leaves_the_others_and_its_cause_on_the_record(store
     assert "seed = 1: ZeroDivisionError: a fault of the program" in record["cause"]
 
 
+def test_a_trial_may_die_as_often_as_it_comes_farther(store, tmp_path):
+    trial = {"name": "unruly:Mortal", "marks": str(tmp_path)}
+    config = load(SweepConfig, settings={**TINY, "trial": trial, "steps": 5})
+    name, card = run.run(config, store)
+    assert len(list(tmp_path.iterdir())) == 6
+    assert not card["said"]
+    assert len(pd.read_parquet(Path(store.folder("sweeps", name)) / "stages.parquet")) == 6
+
+
 def test_a_trial_that_hangs_is_ended_and_the_others_are_kept(store, capsys):
     trial = {"name": "unruly:Unruly", "fault": "hang"}
     config = load(SweepConfig, settings={**TINY, "trial": trial, "seeds": 2, "steps": 4, "time_limit": 120})

@@ -1,7 +1,9 @@
 """Trial programs that behave badly with one of their seeds, and one whose trainings are told one by one."""
 
 import math
+import os
 import time
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -21,6 +23,28 @@ class Unruly(SingleTraining):
         yield training
         if training.seed == 1:
             time.sleep(10_000)
+
+
+class Mortal(SingleTraining):
+    """Six trainings; its process dies after each of them, once for each file of ``marks``."""
+
+    name: str = "unruly:Mortal"  # type: ignore[assignment]
+    marks: str
+
+    def length(self, training):
+        return 6
+
+    def max_steps(self, training):
+        return 6 * training.steps
+
+    def trainings(self, training):
+        for number in range(6):
+            yield training
+            training = training.model_copy(update={"parent": training.name})
+            mark = Path(self.marks, str(number))
+            if not mark.exists():
+                mark.touch()
+                os._exit(1)
 
 
 class Ladder(SingleTraining):

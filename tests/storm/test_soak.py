@@ -6,6 +6,7 @@ prints a row for each command.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -48,16 +49,24 @@ class Nodes:
 
     def disturb(self, what: str, driver: subprocess.Popen, chance: random.Random) -> bool:
         """Whether there was something to disturb."""
-        workers = workers_of_tests()
         if what == "driver killed":
             driver.kill()
         elif what == "Ctrl-C":
             os.killpg(driver.pid, signal.SIGINT)
-        elif what == "worker killed" and workers:
-            os.kill(chance.choice(workers), signal.SIGKILL)
         elif what == "node killed":
             self.kill_one(chance)
-        return what != "worker killed" or bool(workers)
+        else:
+            return kill_one_of(workers_of_tests(), chance)
+        return True
+
+
+def kill_one_of(workers: list[int], chance: random.Random) -> bool:
+    """Whether there was one that had not ended by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        if workers:
+            os.kill(chance.choice(workers), signal.SIGKILL)
+            return True
+    return False
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,8 @@ def alive(pid: int) -> bool:
 
 def workers_of_tests() -> list[int]:
     """Processes that work for the Ray of this test, without the agents, with which a whole node would go."""
-    return [pid for pid in workers_below(os.getpid(), "") if "Agent" not in psutil.Process(pid).cmdline()[0]]
+    found = workers_below(os.getpid(), "")
+    return sorted({*found} - {*workers_below(os.getpid(), "Agent")})
 
 
 def disturb(what: str, driver: subprocess.Popen) -> None:
