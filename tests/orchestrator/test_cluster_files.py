@@ -7,10 +7,13 @@ import json
 import re
 import stat
 import subprocess
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
@@ -165,6 +168,15 @@ def test_a_file_that_is_none_of_a_cluster_is_refused_in_one_line(text, tmp_path)
         found = str(error).splitlines()
     assert len(found) == 1
     assert str(file) in found[0]
+
+
+def test_what_is_pinned_runs_on_the_oldest_python_that_is_promised():
+    pins = pinned((ROOT / "requirements.lock").read_text())
+    oldest = re.search(r'^requires-python = ">=([\d.]+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    here = [part for part in distributions() if pins.get(canonicalize_name(part.name)) == part.version]
+    needs = {part.name: part.metadata["Requires-Python"] or "" for part in here}
+    assert len(needs) > 50
+    assert {name: need for name, need in needs.items() if f"{oldest}.0" not in SpecifierSet(need)} == {}
 
 
 def test_nodes_install_what_the_lock_file_says():
